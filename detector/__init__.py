@@ -1,0 +1,1 @@
+"""A streaming anomaly detector: readings from Kafka in, alerts out."""

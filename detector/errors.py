@@ -1,0 +1,36 @@
+"""Errors the loop acts on. A class exists only where the answer differs.
+
+DetectorError
+├── Refused          the daemon must not start: settings or files are wrong (exit code 2)
+│   ├── SettingsRejected
+│   └── ArtifactRejected
+├── ConnectionLost   the broker does not answer: back off, commit nothing, try again
+└── DeadLetterLimit  too much of the input is bad: stop before all of it is set aside (exit code 3)
+
+A bad record is not an error here: it is data (`records.BadRecord`) and travels with its poll.
+Every message says what was expected, what was seen and what to do.
+"""
+
+
+class DetectorError(Exception):
+    """What every error of ours is."""
+
+
+class Refused(DetectorError):
+    """The daemon must not start with what it was given."""
+
+
+class SettingsRejected(Refused):
+    """A setting is missing, unknown or out of bounds."""
+
+
+class ArtifactRejected(Refused):
+    """A model file is not one that this daemon can run and trust."""
+
+
+class ConnectionLost(DetectorError):
+    """The broker cannot be reached now; nothing was lost, try again later."""
+
+
+class DeadLetterLimit(DetectorError):
+    """So many records in a row, or in a minute, were bad that a person should look."""

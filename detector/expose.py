@@ -1,0 +1,123 @@
+"""/metrics, /livez and /readyz over HTTP, and readiness to systemd."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from detector.clock import Clock
+
+
+def notifier(address: str | None) -> Callable[[str], None]:
+    """Return what tells systemd READY=1, WATCHDOG=1 or STOPPING=1 (sd_notify).
+
+    Args:
+        address: Its socket, a path or an abstract name; None where nobody listens.
+    """
+    if not address:
+        return lambda _: None
+    where = "\0" + address[1:] if address.startswith("@") else address
+
+    def notify(state: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(state.encode(), where)
+
+    return notify
+
+
+@dataclass(slots=True)
+class Health:
+    """What the probes tell; the loop writes it, the server reads it.
+
+    Attributes:
+        stall_s: A loop that made no progress for this long is dead.
+        notify: Tells the service manager.
+        connected: The broker answers.
+        assigned: The group has given us our partitions (none is an answer, too).
+        beat_s: When the loop last made progress, on the clock's stopwatch.
+    """
+
+    clock: Clock
+    stall_s: float
+    notify: Callable[[str], None] = notifier(None)
+    connected: bool = False
+    assigned: bool = False
+    beat_s: float = 0.0
+
+    def beat(self) -> None:
+        """Note progress: waiting for a broker counts, standing still does not."""
+        self.beat_s = self.clock.monotonic_s()
+        self.notify("WATCHDOG=1")
+
+    def live(self) -> tuple[bool, str]:
+        """Say whether the loop goes round, and why."""
+        stood_s = self.clock.monotonic_s() - self.beat_s
+        alive = stood_s < self.stall_s
+        return alive, f"the loop went round {stood_s:.1f} s ago; the limit is {self.stall_s:g} s"
+
+    def ready(self) -> tuple[bool, str]:
+        """Say whether readings are being scored, and why not."""
+        if not self.connected:
+            return False, "the broker does not answer"
+        if not self.assigned:
+            return False, "waiting for the consumer group to assign partitions"
+        return True, "scoring"
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10  # seconds; a client that sends nothing does not hold the server
+
+    def log_message(self, *_: object) -> None:
+        """Probes come every few seconds: no line for each."""
+
+
+class Server:
+    """Serves the probes and the metrics from a thread of its own.
+
+    Example:
+        >>> from detector.clock import SystemClock
+        >>> from prometheus_client import CollectorRegistry
+        >>> server = Server("127.0.0.1", 0, CollectorRegistry(), Health(SystemClock(), 60))
+        >>> server.port > 0
+        True
+        >>> server.close()
+    """
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+        """Listen on `host` and `port` (0 takes a free one).
+
+        Raises:
+            OSError: If the address cannot be had.
+        """
+        metrics = make_wsgi_app(registry)
+        probes: dict[str, Callable[[], tuple[bool, str]]] = {
+            "/livez": health.live,
+            "/readyz": health.ready,
+        }
+
+        def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+            path = environ["PATH_INFO"]
+            if path == "/metrics":
+                answer: Iterable[bytes] = metrics(environ, start)
+                return answer
+            if path not in probes:
+                start("404 Not Found", [("Content-Type", "text/plain")])
+                return [b"/metrics /livez /readyz\n"]
+            good, why = probes[path]()
+            status = "200 OK" if good else "503 Service Unavailable"
+            start(status, [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{why}\n".encode()]
+
+        self._server = make_server(host, port, app, WSGIServer, _Quiet)
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()

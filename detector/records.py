@@ -1,0 +1,163 @@
+"""What travels between the stages: columns for many readings, values for the few that matter.
+
+Axes: R records of one poll and partition, N readings, B streams of a tick, C channels,
+K kinds of evidence, S state width. Times are int64 microseconds since the epoch (`*_us`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+US_PER_S = 1_000_000
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The records of one partition that one poll brought, as columns.
+
+    Attributes:
+        partition: Where they come from.
+        offsets: [R] int64, rising.
+        stamps_us: [R] int64, the records' own Kafka timestamps.
+        keys: R keys, None where the producer sent none.
+        values: R values, None for a tombstone.
+    """
+
+    partition: Partition
+    offsets: Ints
+    stamps_us: Ints
+    keys: list[bytes | None]
+    values: list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll brought: records, and partitions that came or went during it."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    assigned: frozenset[Partition] = frozenset()
+    revoked: frozenset[Partition] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings as columns, in the order they were read.
+
+    Attributes:
+        streams: The distinct stream ids, as bytes.
+        stream: [N] int64, index into `streams`.
+        ts_us: [N] int64, event time.
+        x: [N, C] float32, engineering units, NaN where a channel is missing.
+        offset: [N] int64, offset of the record that carried the reading.
+    """
+
+    streams: list[bytes]
+    stream: Ints
+    ts_us: Ints
+    x: Floats
+    offset: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that cannot be scored.
+
+    Attributes:
+        index: Its place among the R records of its chunk.
+        reason: One of `decode.REASONS`; a metric label.
+        detail: One sentence for a person: expected, seen.
+    """
+
+    index: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the model said of one tick.
+
+    Attributes:
+        expected: [B, C] float32, what the model held to be normal, engineering units.
+        residual: [B, C] float32, standardised; 0 where a channel is missing.
+        score: [B, K] float32, higher is more anomalous.
+        state: [B, S] float32, to keep for the next reading.
+    """
+
+    expected: Floats
+    residual: Floats
+    score: Floats
+    state: Floats
+
+
+class ChannelValue(NamedTuple):
+    """One channel of the reading an alert speaks of."""
+
+    name: str
+    unit: str
+    value: float | None
+    expected: float
+    residual: float
+    share: float
+
+
+Status = Literal["open", "update", "close"]
+Severity = Literal["warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An event of one stream, with a beginning and an end; see alert.schema.json.
+
+    Attributes:
+        id: The same for every message about this event, and for every replay of it.
+        at_us: Event time of the reading that caused this message.
+        opened_us: Event time of the first reading that was out of the ordinary.
+        probability: How likely a normal reading scores this high.
+        threshold: The score above which a reading counts against the stream.
+        channels: Largest share of the residual first.
+        peak: Highest score so far.
+        cause: Why it closed: `normal` again, or a `gap` after which nothing is known.
+    """
+
+    id: str
+    stream: str
+    status: Status
+    kind: str
+    severity: Severity
+    opened_us: int
+    at_us: int
+    score: float
+    probability: float
+    threshold: float
+    channels: tuple[ChannelValue, ...]
+    peak: float
+    cause: str
+    model: str
+    version: str
+    partition: Partition
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record to send."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()

@@ -1,0 +1,63 @@
+"""One tick and what its streams left behind: scores, and what they leave behind next."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.model import StepModel
+from detector.records import US_PER_S, Bools, Ints, Readings, Step
+from detector.state import Pace, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A tick after the model saw it; B counts the readings that were not late.
+
+    Attributes:
+        kept: [B] places in the tick that were scored; None for all of them.
+        reading: [B] index of each in the poll's readings.
+        ts_us: [B] event times.
+        step: What the model said.
+        pace: [B], to keep for the next reading.
+        restarted: [B] the stream is new, or was silent for longer than the largest gap.
+        warm: [B] past warm-up: may be alerted.
+    """
+
+    kept: Ints | None
+    reading: Ints
+    ts_us: Ints
+    step: Step
+    pace: Pace
+    restarted: Bools
+    warm: Bools
+
+
+def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Scored:
+    """Score one tick.
+
+    A reading not newer than its stream's last one is late and dropped. A stream that was silent
+    for longer than the manifest's largest gap starts from a zero state, with a new warm-up.
+
+    Args:
+        model: The exported autoencoder.
+        readings: The poll's N readings.
+        tick: [B] indices into them, of distinct streams.
+        before: [B] what their streams left behind. `before.model` may be modified.
+
+    Returns:
+        What the model said of the readings that were not late.
+    """
+    manifest = model.manifest
+    ts_us, state, pace, kept = readings.ts_us[tick], before.model, before.pace, None
+    on_time = ts_us > pace["last_us"]
+    if not on_time.all():
+        kept = np.flatnonzero(on_time)
+        tick, ts_us, state, pace = tick[kept], ts_us[kept], state[kept], pace[kept]
+    restarted = pace["last_us"] < ts_us - int(manifest.largest_gap_s * US_PER_S)
+    if restarted.any():
+        state[restarted] = 0
+        pace["seen"][restarted] = 0
+    pace["last_us"] = ts_us
+    pace["seen"] += 1
+    step = model.step(readings.x[tick], state)
+    return Scored(kept, tick, ts_us, step, pace, restarted, pace["seen"] > manifest.warm_up)

@@ -1,0 +1,213 @@
+"""Every setting of the daemon, and the only reader of the environment.
+
+`DETECTOR_KAFKA__TOPIC=readings` sets `topic` of the table `[kafka]`. A TOML file named by
+`--config` or DETECTOR_CONFIG sets the same; the environment wins.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from detector.errors import SettingsRejected
+
+PREFIX = "DETECTOR_"
+CONFIG_VARIABLE = "DETECTOR_CONFIG"
+SEPARATOR = "__"
+
+Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kafka(Table):
+    """Where readings come from."""
+
+    bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated.")
+    topic: Topic = Field("readings", description="Topic that carries the readings.")
+    group: str = Field("detector", min_length=1, description="Consumer group; replicas share it.")
+    max_poll_records: int = Field(
+        5000, ge=1, le=100_000, description="Records a poll: more is faster, fewer is sooner."
+    )
+    poll_timeout_s: Seconds = Field(0.5, description="How long a poll waits for records.")
+    session_timeout_s: float = Field(
+        45.0, ge=6, le=1800, description="Silence after which the group takes a member for dead."
+    )
+    from_beginning: bool = Field(
+        default=True,
+        description="Where a new group starts: the oldest reading kept, or only new ones.",
+    )
+
+
+class Input(Table):
+    """What a valid record is."""
+
+    max_value_bytes: int = Field(1 << 20, ge=64, le=1 << 28, description="Larger values are bad.")
+    max_stream_bytes: int = Field(256, ge=1, le=4096, description="Longer stream ids are bad.")
+    max_future_s: float = Field(
+        3600.0, ge=0, le=10**9, description="A reading further ahead of its record's time is bad."
+    )
+
+
+class Judge(Table):
+    """When to say something."""
+
+    false_alarms_per_stream_day: float = Field(
+        0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
+    )
+    open_after: int = Field(2, ge=1, le=10_000, description="Readings in a row that open an alert.")
+    close_after: int = Field(10, ge=1, le=100_000, description="Quiet readings that close it.")
+    cool_down_s: float = Field(60.0, ge=0, le=10**7, description="Pause (event time) after it.")
+
+
+class Output(Table):
+    """Where what is said goes."""
+
+    to: Literal["kafka", "stdout"] = Field("kafka", description="stdout: one JSON line a message.")
+    alerts_topic: Topic = Field("alerts", description="Topic for alerts.")
+    dead_letters_topic: Topic = Field("dead-letters", description="Topic for bad records.")
+    scores_topic: Topic | None = Field(
+        None, description="Topic for the score of every reading; costs throughput."
+    )
+
+
+class DeadLetterLimit(Table):
+    """When bad input stops the daemon instead of being set aside."""
+
+    consecutive: int = Field(1000, ge=1, description="Bad records in a row of a partition.")
+    share: float = Field(0.5, gt=0, le=1, description="Part of the records of a minute.")
+
+
+class Delivery(Table):
+    """How progress is kept."""
+
+    commit_interval_s: Seconds = Field(5.0, description="Commit at least this often.")
+    shutdown_timeout_s: Seconds = Field(20.0, description="How long a SIGTERM may take.")
+
+
+class Http(Table):
+    """/metrics, /livez and /readyz."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(9108, ge=0, le=65535, description="0 takes a free one and logs it.")
+    stall_s: Seconds = Field(60.0, description="/livez fails when the loop stood still this long.")
+
+
+class Log(Table):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["auto", "human", "json"] = Field(
+        "auto", description="auto: human on a terminal, JSON otherwise."
+    )
+
+
+class Settings(BaseSettings):
+    """All of it, checked and frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, frozen=True, extra="forbid"
+    )
+
+    model: Path = Field(description="The ONNX file that `training fit` wrote.")
+    model_threads: int = Field(1, ge=1, le=256, description="Cores a step of the model may use.")
+    kafka: Kafka = Kafka()
+    input: Input = Input()
+    judge: Judge = Judge()
+    output: Output = Output()
+    dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
+    delivery: Delivery = Delivery()
+    http: Http = Http()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over defaults; no .env file is looked for."""
+        path = os.environ.get(CONFIG_VARIABLE)
+        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *file)
+
+
+def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401 - pydantic validates
+    """Read the settings from the environment and an optional TOML file.
+
+    Args:
+        config: The TOML file; DETECTOR_CONFIG where None.
+        overrides: Top-level fields from the command line; they win.
+
+    Raises:
+        SettingsRejected: Naming each setting that is missing, unknown or out of bounds.
+    """
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        msg = f"expected settings in {path}, saw no such file; mend --config or {CONFIG_VARIABLE}"
+        raise SettingsRejected(msg)
+    known = _known_variables()
+    strangers = [n for n in sorted(os.environ) if n.startswith(PREFIX) and n not in known]
+    try:
+        settings = Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        raise SettingsRejected(_explain(error)) from error
+    except ValueError as error:  # the TOML does not parse
+        msg = f"{path}: expected TOML, saw: {error}"
+        raise SettingsRejected(msg) from error
+    if strangers:
+        msg = f"unknown in the environment: {', '.join(strangers)}; `detector run --help` lists all"
+        raise SettingsRejected(msg)
+    return settings
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Return each setting's variable, default and description, in order."""
+    lines = []
+    for name, info in Settings.model_fields.items():
+        table = info.annotation
+        if isinstance(table, type) and issubclass(table, Table):
+            for key, field in table.model_fields.items():
+                variable = f"{PREFIX}{name}{SEPARATOR}{key}".upper()
+                lines.append((variable, str(field.default), field.description or ""))
+        else:
+            default = "required" if info.is_required() else str(info.default)
+            lines.append((f"{PREFIX}{name}".upper(), default, info.description or ""))
+    return lines
+
+
+def notify_socket() -> str | None:
+    """Return the socket that systemd listens on for this service, if there is one."""
+    return os.environ.get("NOTIFY_SOCKET")
+
+
+def _known_variables() -> set[str]:
+    return {variable for variable, _, _ in describe()} | {CONFIG_VARIABLE}
+
+
+def _explain(error: ValidationError) -> str:
+    """Say each fault in terms of the setting's name."""
+    faults = []
+    for fault in error.errors():
+        where = ".".join(map(str, fault["loc"]))
+        variable = PREFIX + SEPARATOR.join(map(str, fault["loc"])).upper()
+        saw = "" if fault["type"] == "missing" else f", saw {str(fault['input'])[:80]!r}"
+        faults.append(f"{where} ({variable}): {fault['msg']}{saw}")
+    return "; ".join(faults) + "; `detector run --help` lists all settings"
