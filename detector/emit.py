@@ -10,8 +10,8 @@ from detector.records import Message
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
-    from kafka import KafkaAdminClient, KafkaProducer
-    from kafka.errors import KafkaError, TopicAlreadyExistsError
+    from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
 
 # The client holds all that is not acknowledged in memory, without a bound of its own.
 OUTSTANDING = 2000

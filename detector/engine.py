@@ -151,7 +151,7 @@ class Engine:
                     said.append((int(now.reading[b]), alert))
         return said
 
-    def _alert(  # noqa: PLR0913 - one value an argument, called once
+    def _alert(
         self,
         readings: Readings,
         now: Scored,
@@ -178,10 +178,12 @@ class Engine:
             opened_us=since,
             at_us=int(now.ts_us[b]),
             score=score,
-            probability=float(calibration.probability(np.float64(score))),
+            probability=float(calibration.probability(np.array(score))),
             threshold=float(self.rules.open_level[k]),
             channels=self._channels(readings.x[reading], now, b),
-            peak=max(float(memory["peak"]), score) if not now.restarted[b] else float(memory["peak"]),
+            peak=max(float(memory["peak"]), score)
+            if not now.restarted[b]
+            else float(memory["peak"]),
             cause="gap" if status == "close" and now.restarted[b] else "normal",
             model=manifest.name,
             version=manifest.version,

@@ -43,7 +43,7 @@ class Health:
 
     clock: Clock
     stall_s: float
-    notify: Callable[[str], None] = notifier(None)
+    notify: Callable[[str], None]
     connected: bool = False
     assigned: bool = False
     beat_s: float = 0.0
@@ -81,7 +81,7 @@ class Server:
     Example:
         >>> from detector.clock import SystemClock
         >>> from prometheus_client import CollectorRegistry
-        >>> server = Server("127.0.0.1", 0, CollectorRegistry(), Health(SystemClock(), 60))
+        >>> server = Server("127.0.0.1", 0, CollectorRegistry(), Health(SystemClock(), 60, print))
         >>> server.port > 0
         True
         >>> server.close()

@@ -58,7 +58,10 @@ def rules(
 
     def levels(factor: float) -> Floats:
         return np.array(
-            [c.level(min(p * factor, 1.0)) for c, p in zip(manifest.calibration, allowed, strict=True)],
+            [
+                c.level(min(p * factor, 1.0))
+                for c, p in zip(manifest.calibration, allowed, strict=True)
+            ],
             np.float32,
         )
 

@@ -47,7 +47,10 @@ class DeadLetters:
         if longest >= self.consecutive:
             msg = f"{longest} bad records in a row, the limit is {self.consecutive}"
         elif self._seen >= FEW and self._bad > self.share * self._seen:
-            msg = f"{self._bad} of {self._seen} records in a minute are bad, the limit is {self.share:.0%}"
+            msg = (
+                f"{self._bad} of {self._seen} records in a minute are bad, "
+                f"the limit is {self.share:.0%}"
+            )
         else:
             return
         last = bad[-1] if bad else None

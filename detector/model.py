@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped]
 
 from detector.artifact import (
     GOLDEN_TOLERANCE,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from detector.clock import Clock
-from detector.decode import Decoded, Format, decode
+from detector.decode import decode
 from detector.emit import Sink
 from detector.engine import Engine, Outcome
 from detector.errors import ConnectionLost
@@ -21,6 +21,7 @@ from detector.metrics import Metrics
 from detector.records import US_PER_S, Chunk, Message, Partition, Polled
 from detector.source import Source
 from detector.state import Arena
+from detector.validate import Decoded, Format
 
 log = structlog.get_logger()
 

@@ -78,7 +78,7 @@ class BadRecord:
 
     Attributes:
         index: Its place among the R records of its chunk.
-        reason: One of `decode.REASONS`; a metric label.
+        reason: One of `validate.REASONS`; a metric label.
         detail: One sentence for a person: expected, seen.
     """
 

@@ -13,10 +13,10 @@ from detector.records import Chunk, Partition, Polled
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
-    from kafka import ConsumerRebalanceListener, KafkaConsumer
-    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-    from kafka.errors import KafkaError
-    from kafka.structs import OffsetAndMetadata, TopicPartition
+    from kafka import ConsumerRebalanceListener, KafkaConsumer  # type: ignore[import-untyped]
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError  # type: ignore[import-untyped]
+    from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 # An idle consumer cannot tell silence from a dead broker, so it asks this often.
 ASK_INTERVAL_S = 2.0
@@ -92,7 +92,7 @@ class Subscription:
         }
 
 
-class _Moves(ConsumerRebalanceListener):  # type: ignore[misc] - the client ships no types
+class _Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is untyped
     """Notes what moved; it runs on the client's thread, inside our poll."""
 
     def __init__(self) -> None:

@@ -73,7 +73,7 @@ class Arena:
     @property
     def open_alerts(self) -> Ints:
         """Open alerts a kind, [K]."""
-        return np.count_nonzero(self._docket["open"], axis=0)
+        return np.asarray(np.count_nonzero(self._docket["open"], axis=0), np.int64)
 
     def rows(self, streams: list[bytes]) -> Ints:
         """Return the row of each stream, making one for a stream never seen."""

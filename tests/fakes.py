@@ -1,0 +1,161 @@
+"""Stand-ins for the broker, the clock and the model; the first two pass the real ones' suites."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detector.artifact import Calibration, Channel, Golden, Manifest
+from detector.errors import ConnectionLost
+from detector.records import Chunk, Floats, Message, Partition, Polled, Step
+
+
+class ManualClock:
+    """A clock whose hands only tests turn; waiting turns them, too."""
+
+    def __init__(self, now_s: float = 1_700_000_000.0) -> None:
+        self.seconds = now_s
+
+    def now_s(self) -> float:
+        return self.seconds
+
+    def monotonic_s(self) -> float:
+        return self.seconds
+
+    def wait(self, seconds: float, until: threading.Event) -> bool:
+        self.seconds += seconds
+        return until.is_set()
+
+
+@dataclass
+class Record:
+    key: bytes | None
+    value: bytes | None
+    stamp_ms: int = 1_700_000_000_000
+
+
+@dataclass
+class MemoryBroker:
+    """One topic's partitions, what was committed, and what was sent."""
+
+    partitions: dict[Partition, list[Record]] = field(default_factory=dict)
+    committed: dict[Partition, int] = field(default_factory=dict)
+    sent: list[Message] = field(default_factory=list)
+    away: bool = False
+
+    def check(self) -> None:
+        if self.away:
+            msg = "expected a broker, saw one that is away"
+            raise ConnectionLost(msg)
+
+
+class MemorySource:
+    """A `Source` over a `MemoryBroker`: all partitions are ours from the first poll on."""
+
+    def __init__(self, broker: MemoryBroker, max_poll_records: int = 5000) -> None:
+        self._broker = broker
+        self._max = max_poll_records
+        self._position: dict[Partition, int] = {}
+
+    def poll(self) -> Polled:
+        self._broker.check()
+        new = self._broker.partitions.keys() - self._position.keys()
+        for partition in new:
+            self._position[partition] = self._broker.committed.get(partition, 0)
+        chunks, room = [], self._max
+        for partition, start in self._position.items():
+            records = self._broker.partitions[partition][start : start + room]
+            if records:
+                chunks.append(_chunk(partition, start, records))
+                self._position[partition] += len(records)
+                room -= len(records)
+        return Polled(chunks, frozenset(new), frozenset())
+
+    @property
+    def settled(self) -> bool:
+        return bool(self._position)
+
+    def commit(self, positions: dict[Partition, int]) -> None:
+        self._broker.check()
+        self._broker.committed.update(positions)
+
+    def lag(self) -> dict[Partition, int]:
+        return {p: len(self._broker.partitions[p]) - n for p, n in self._position.items()}
+
+    def close(self) -> None:
+        self._position = {}
+
+
+def _chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:
+    return Chunk(
+        partition,
+        np.arange(start, start + len(records)),
+        np.array([r.stamp_ms for r in records], np.int64) * 1000,
+        [r.key for r in records],
+        [r.value for r in records],
+    )
+
+
+class MemorySink:
+    """A `Sink` into a `MemoryBroker`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    def send(self, messages: Sequence[Message]) -> None:
+        self._broker.check()
+        self._broker.sent += messages
+
+    def close(self) -> None:
+        pass
+
+
+def manifest(channels: int = 2, **changes: object) -> Manifest:
+    """Return a manifest for `StubModel`: its score exceeds 3 in a thousandth of readings."""
+    made = {
+        "manifest_version": 1,
+        "name": "stub",
+        "version": "0" * 64,
+        "graph_bytes": 1,
+        "channels": tuple(Channel(name=f"c{i}", unit="bar") for i in range(channels)),
+        "period_s": 1.0,
+        "largest_gap_s": 60.0,
+        "warm_up": 3,
+        "state_width": channels + 1,
+        "calibration": (
+            Calibration(
+                kind="state",
+                levels=(0.0, 1.0, 2.0),
+                exceedance=(1.0, 0.1, 0.01),
+                scale=0.5,
+                shape=0.0,
+                extremal_index=0.5,
+            ),
+        ),
+        "golden": Golden(x=(), expected=(), residual=(), score=()),
+        "training": {},
+    }
+    return Manifest.model_validate(made | changes)
+
+
+class StubModel:
+    """A running mean a channel: the score is the largest distance from it.
+
+    Row by row, so that grouping cannot matter; state [mean..., readings seen].
+    """
+
+    def __init__(self, manifest_: Manifest | None = None) -> None:
+        self.manifest = manifest_ or manifest()
+
+    def step(self, x: Floats, state: Floats) -> Step:
+        if len(x) != len(state):
+            msg = f"expected as many rows of state as of x, saw {len(state)} and {len(x)}"
+            raise ValueError(msg)
+        mean, seen = state[:, :-1], state[:, -1:]
+        expected = np.where(seen > 0, mean, np.nan_to_num(x))
+        residual = np.where(np.isnan(x), np.float32(0), expected - x)
+        score = np.abs(residual).max(axis=1, keepdims=True)
+        state_next = np.concatenate([expected - residual / (seen + 1), seen + 1], axis=1)
+        kinds = len(self.manifest.kinds)
+        return Step(expected, residual, np.repeat(score, kinds, axis=1), state_next)
