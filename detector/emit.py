@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Protocol, TextIO
 
 from detector.errors import ConnectionLost
@@ -57,9 +58,7 @@ class KafkaSink:
                     future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
         except KafkaError as error:
             self._drop()
-            what = f"{type(error).__name__}: {' '.join(map(str, error.args))}"
-            msg = f"expected Kafka at {self._servers} to acknowledge, saw {what}"
-            raise ConnectionLost(msg) from error
+            raise _lost(self._servers, error) from error
 
     def close(self) -> None:
         """Close the producer; see `Sink.close`."""
@@ -120,6 +119,19 @@ def _object(text: str) -> object:
         return text
 
 
+def topics_of(bootstrap_servers: str) -> set[str]:
+    """Return the names of a cluster's topics.
+
+    Raises:
+        ConnectionLost: If it does not answer.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            return set(admin.list_topics())
+    except KafkaError as error:
+        raise _lost(bootstrap_servers, error) from error
+
+
 def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int = -1) -> None:
     """Create the topics that are missing.
 
@@ -129,16 +141,24 @@ def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int
         partitions: How many each; the broker's default where -1.
 
     Raises:
-        KafkaError: If the broker does not answer or does not let us.
+        ConnectionLost: If the broker does not answer or does not let us.
     """
-    admin = KafkaAdminClient(
-        bootstrap_servers=bootstrap_servers.split(","), bootstrap_timeout_ms=5000
-    )
     try:
-        missing = sorted(set(topics) - set(admin.list_topics()))
-        if missing:
-            admin.create_topics({name: {"num_partitions": partitions} for name in missing})
+        with _admin(bootstrap_servers) as admin:
+            missing = sorted(set(topics) - set(admin.list_topics()))
+            if missing:
+                admin.create_topics({name: {"num_partitions": partitions} for name in missing})
     except TopicAlreadyExistsError:
         pass  # another replica was faster
-    finally:
-        admin.close()
+    except KafkaError as error:
+        raise _lost(bootstrap_servers, error) from error
+
+
+def _admin(bootstrap_servers: str) -> Any:  # noqa: ANN401 - the client ships no types
+    servers = bootstrap_servers.split(",")
+    return closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000))
+
+
+def _lost(bootstrap_servers: str, error: KafkaError) -> ConnectionLost:
+    what = f"{type(error).__name__}: {' '.join(map(str, error.args))}"
+    return ConnectionLost(f"expected Kafka at {bootstrap_servers} to answer, saw {what}")

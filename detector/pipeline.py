@@ -78,6 +78,7 @@ class Pipeline:
         self._shutdown_timeout_s = shutdown_timeout_s
         self._arenas: dict[Partition, Arena] = {}
         self._ledger = Ledger()
+        self._away = False
         self._stop = threading.Event()
         self._stop_by_s = float("inf")
         self._committed_s = clock.monotonic_s()
@@ -196,20 +197,18 @@ class Pipeline:
                 return result
 
     def _note_lost(self, error: ConnectionLost) -> None:
-        if self._health.connected or not self._metrics_told_lost:
+        if not self._away:  # one line an outage, not one an attempt
             self._metrics.connection_losses.inc()
-            log.warning("broker lost, trying again", why=str(error))
-        self._metrics_told_lost = True
+            log.warning("broker away, trying again", why=str(error))
+        self._away = True
         self._health.connected = False
         self._metrics.connected.set(0)
-
-    _metrics_told_lost = False
 
     def _note_answer(self) -> None:
         if not self._health.connected:
             log.info("broker answers")
+        self._away = False
         self._health.connected = True
-        self._metrics_told_lost = False
         self._metrics.connected.set(1)
         if self._source.settled and not self._health.assigned:
             self._health.assigned = True

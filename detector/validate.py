@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from detector.artifact import Manifest
 from detector.records import US_PER_S, BadRecord, Bools, Doubles, Floats, Ints, Readings
 
 REASONS = (
@@ -49,6 +50,15 @@ class Format:
     max_value_bytes: int = 1 << 20
     max_stream_bytes: int = 256
     max_future_us: int = 3600 * US_PER_S
+
+
+def format_of(manifest: Manifest, **limits: int) -> Format:
+    """Return the format of a model's readings; `limits` are the last fields of `Format`."""
+    anything = (-np.inf, np.inf)
+    bounds = tuple(channel.valid or anything for channel in manifest.channels)
+    bounded = any(channel.valid for channel in manifest.channels)
+    names = tuple(channel.name for channel in manifest.channels)
+    return Format(names, bounds if bounded else (), **limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Is everything in place? Settings, model, broker and topics, each with what to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from detector.emit import topics_of
+from detector.errors import ConnectionLost, Refused
+from detector.judge import rules
+from detector.model import load
+from detector.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it is good, and what was seen."""
+
+    good: bool
+    what: str
+    seen: str
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Look at the model and the broker, after the settings were read without a fault."""
+    yield Finding(good=True, what="settings", seen="all known, all within bounds")
+    yield _model(settings)
+    yield from _broker(settings)
+
+
+def _model(settings: Settings) -> Finding:
+    try:
+        manifest = load(settings.model, settings.model_threads).manifest
+    except Refused as error:
+        return Finding(good=False, what="model", seen=str(error))
+    rate = settings.judge.false_alarms_per_stream_day
+    levels = rules(manifest, rate).open_level
+    said = ", ".join(f"{k} > {v:.3g}" for k, v in zip(manifest.kinds, levels, strict=True))
+    names = ", ".join(channel.name for channel in manifest.channels)
+    seen = (
+        f"{manifest.name} {manifest.version[:12]}, channels {names}; golden trace replayed; "
+        f"{rate:g} false alarms a stream and day mean {said}"
+    )
+    return Finding(good=True, what="model", seen=seen)
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    kafka, output = settings.kafka, settings.output
+    try:
+        topics = topics_of(kafka.bootstrap_servers)
+    except ConnectionLost as error:
+        seen = f"{error}; is it up, and DETECTOR_KAFKA__BOOTSTRAP_SERVERS right?"
+        yield Finding(good=False, what="broker", seen=seen)
+        return
+    yield Finding(good=True, what="broker", seen=f"{kafka.bootstrap_servers} answers")
+    there = kafka.topic in topics
+    seen = f"{kafka.topic} exists" if there else (
+        f"expected topic {kafka.topic!r}, saw {', '.join(sorted(topics)) or 'none'}; "
+        "create it or set DETECTOR_KAFKA__TOPIC"
+    )  # fmt: skip
+    yield Finding(good=there, what="input", seen=seen)
+    if output.to == "kafka":
+        names = [output.alerts_topic, output.dead_letters_topic, output.scores_topic]
+        for name in filter(None, names):
+            seen = "exists" if name in topics else "will be created at the first message"
+            yield Finding(good=True, what="output", seen=f"{name} {seen}")

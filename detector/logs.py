@@ -1,0 +1,52 @@
+"""Logs on standard error: one line an event, for people on a terminal and JSON otherwise."""
+
+import logging
+import sys
+import time
+
+import structlog
+
+# A client that cannot reach its broker says so many times a second.
+REPEAT_S = 60.0
+
+
+def set_up_logs(level: str, form: str) -> None:
+    """Choose level and form of our events, and let the Kafka client's through sparingly.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        form: `human`, `json`, or `auto` for human on a terminal.
+    """
+    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    rendering: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if human
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendering,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    client = logging.getLogger("kafka")
+    client.handlers = [_Client()]
+    client.setLevel(logging.WARNING)
+    client.propagate = False
+
+
+class _Client(logging.Handler):
+    """Passes the client's warnings on, each kind at most once in `REPEAT_S`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, now_s = f"{record.name}:{record.msg}"[:80], time.monotonic()
+        if now_s - self._said_s.get(kind, float("-inf")) >= REPEAT_S:
+            self._said_s[kind] = now_s
+            structlog.get_logger().warning("kafka client", said=record.getMessage()[:500])
