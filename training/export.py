@@ -1,0 +1,193 @@
+"""A fitted model to one file that the daemon can trust, or no file at all."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import torch
+
+from detector.artifact import (
+    GOLDEN_TOLERANCE,
+    MANIFEST_KEY,
+    MANIFEST_VERSION,
+    OPSET,
+    Golden,
+    Manifest,
+)
+from detector.errors import ArtifactRejected
+from detector.model import OUTPUTS, OnnxModel, load
+from detector.records import Floats
+from training.model import Autoencoder
+
+GOLDEN_READINGS = 48
+LONG_TRACE = 10_000
+# Widths of ticks for which every row must come out the same, to the bit; most are no multiple
+# of a vector register, where a kernel may switch to another order of additions.
+WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257, 1000, 1024, 3001, 5000)
+EXTREMES = (0.0, 1e-38, 3.4e38, -3.4e38, np.nan)
+
+
+def export(
+    model: Autoencoder, about: Mapping[str, object], history: Floats, path: Path
+) -> OnnxModel:
+    """Write a model file, after proving that onnxruntime makes of it what torch does.
+
+    Args:
+        model: Fitted and calibrated.
+        about: The manifest's fields but for the graph's own: version, bytes, width and golden.
+        history: [T, C] real readings for the golden and the long trace.
+        path: Where the file goes; it appears whole or not at all.
+
+    Returns:
+        The file, loaded as the daemon does it.
+
+    Raises:
+        ArtifactRejected: If the file differs from torch by more than 1e-4, if a row depends on
+            how many others are in its tick, or if an extreme reading gives no finite score.
+    """
+    model = model.eval().cpu()
+    trace = _trace(history, model.scale.numpy())
+    graph = _graph(model)
+    manifest = Manifest.model_validate(
+        {
+            "manifest_version": MANIFEST_VERSION,
+            "version": hashlib.sha256(graph).hexdigest(),
+            "graph_bytes": len(graph),
+            "state_width": model.state_width,
+            "golden": _golden(model, trace[:GOLDEN_READINGS]),
+            **about,
+        }
+    )
+    content = graph + _metadata(manifest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(content)
+        for threads in (1, 2):
+            loaded = load(draft, threads)
+            _prove_equal(model, loaded, trace)
+            _prove_independent(loaded, trace, threads)
+        _prove_finite(loaded)
+        draft.replace(path)
+    return load(path)
+
+
+def _graph(model: Autoencoder) -> bytes:
+    """Return the graph of one step, with a free B and nothing of this machine in it."""
+    example = (torch.zeros(3, model.channels), torch.zeros(3, model.state_width))
+    free = {0: torch.export.Dim("B")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own insides
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            model,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["x", "state"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=(free, free),
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - with dynamo it returns one
+    proto = program.model_proto
+    # The exporter notes source files and lines; the graph should say what it computes only.
+    parts = [proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions]
+    for part in [*parts, *proto.graph.input, *proto.graph.output, *proto.graph.initializer]:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.checker.check_model(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _metadata(manifest: Manifest) -> bytes:
+    """Return the bytes that, appended to a graph, give it the manifest."""
+    addition = onnx.ModelProto()
+    entry = addition.metadata_props.add()
+    entry.key, entry.value = MANIFEST_KEY, manifest.model_dump_json()
+    return bytes(addition.SerializeToString(deterministic=True))
+
+
+def _trace(history: Floats, scale: Floats) -> Floats:
+    """Return `LONG_TRACE` readings: real ones, some channels missing, some far off."""
+    random = np.random.default_rng(0)
+    repeats = -(-LONG_TRACE // len(history))
+    trace = np.tile(history, (repeats, 1))[:LONG_TRACE].astype(np.float32)
+    kind = random.random(trace.shape)
+    trace = np.where(kind < 0.01, trace + 20 * scale, trace)  # noqa: PLR2004 - a hundredth
+    return np.where(kind > 0.95, np.nan, trace).astype(np.float32)  # noqa: PLR2004 - a twentieth
+
+
+@torch.no_grad()
+def _golden(model: Autoencoder, trace: Floats) -> Golden:
+    said, _ = model.sequence(torch.from_numpy(trace).unsqueeze(0), model.fresh(1))
+    columns = {name: getattr(said, name)[0].tolist() for name in said._fields}
+    x = [[None if np.isnan(cell) else cell for cell in row] for row in trace.tolist()]
+    return Golden.model_validate({"x": x, **columns})
+
+
+@torch.no_grad()
+def _prove_equal(model: Autoencoder, loaded: OnnxModel, trace: Floats) -> None:
+    """Compare a whole-sequence run of torch with the steps of onnxruntime."""
+    said, _ = model.sequence(torch.from_numpy(trace).unsqueeze(0), model.fresh(1))
+    state = np.zeros((1, model.state_width), np.float32)
+    stepped: dict[str, list[Floats]] = {name: [] for name in said._fields}
+    for reading in trace:
+        step = loaded.step(reading[np.newaxis], state)
+        state = step.state
+        for name, column in stepped.items():
+            column.append(getattr(step, name))
+    for name, column in stepped.items():
+        want, got = getattr(said, name)[0].numpy(), np.concatenate(column)
+        # Relative beyond 1, so that a channel in pascals is not held to a ten-thousandth of one.
+        off = np.abs(want - got) / np.maximum(np.abs(want), 1)
+        if not off.max() <= GOLDEN_TOLERANCE:
+            at = int(np.nanargmax(off.max(axis=1)))
+            msg = (
+                f"expected onnxruntime to step as torch does over {len(trace)} readings, saw "
+                f"{name} off by {off.max():.2g} at reading {at} (limit {GOLDEN_TOLERANCE:g}); "
+                "a recurrence that amplifies rounding cannot be trusted: train again, with "
+                "more noise or fewer hidden units"
+            )
+            raise ArtifactRejected(msg)
+
+
+def _prove_independent(loaded: OnnxModel, trace: Floats, threads: int) -> None:
+    """Compare rows of a wide tick with the same rows in ticks of other widths, bit by bit."""
+    widest = max(WIDTHS)
+    random = np.random.default_rng(0)
+    state = np.zeros((widest, loaded.manifest.state_width), np.float32)
+    x = trace[:widest]
+    for _ in range(8):  # until the states differ as those of real streams do
+        state = loaded.step(random.permutation(x), state).state
+    whole = loaded.step(x, state)
+    for width in WIDTHS:
+        rows = random.permutation(widest)[:width]
+        part = loaded.step(x[rows], state[rows])
+        for name in ("expected", "residual", "score", "state"):
+            if getattr(part, name).tobytes() != getattr(whole, name)[rows].tobytes():
+                msg = (
+                    f"expected the same bits of {name} for a row in a tick of {width} as of "
+                    f"{widest} streams on {threads} threads, saw others; this onnxruntime picks "
+                    "its kernel by width: use another release or another number of hidden units"
+                )
+                raise ArtifactRejected(msg)
+
+
+def _prove_finite(loaded: OnnxModel) -> None:
+    """Feed the largest numbers there are, then check that the state survived them."""
+    channels = len(loaded.manifest.channels)
+    state = np.zeros((len(EXTREMES), loaded.manifest.state_width), np.float32)
+    for _ in range(100):
+        x = np.repeat(np.array(EXTREMES, np.float32)[:, np.newaxis], channels, 1)
+        step = loaded.step(x, state)
+        state = step.state
+    finite = [np.isfinite(part).all() for part in (step.score, step.residual, state)]
+    if not all(finite):
+        msg = f"expected finite scores for readings of {EXTREMES}, saw {step.score.ravel()}"
+        raise ArtifactRejected(msg)

@@ -1,0 +1,279 @@
+"""The LSTM autoencoder: one class, two doors - a whole sequence at once, or one step.
+
+Axes: B streams, T readings, C channels, H hidden units, W window, M memories (horizons over
+which errors are smoothed), E = 2C errors: of the reconstruction, then of the forecast.
+
+An LSTM reads the stream for ever. From its hidden state a narrow bottleneck must reconstruct
+the newest W readings (Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly
+Detection", 2016, with a bottleneck in place of the repeated state, so that every reading is
+scored as it comes), and a second head forecasts the next one. Both errors, centred, scaled and
+whitened as on held-out rows, make the score.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.config import Network
+
+INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
+ERROR_LIMIT = 10.0  # of held-out errors; one wild reading must not fill the memories
+SEEN_LIMIT = 1e6  # standard deviations; keeps all that follows finite for any float32
+
+
+class Carry(NamedTuple):
+    """What a stream leaves behind: h and c [B, H], forecast [B, C], memory [B, (M - 1) E]."""
+
+    h: Tensor
+    c: Tensor
+    forecast: Tensor
+    memory: Tensor
+
+
+class Read(NamedTuple):
+    """What the network made of readings, [B, T, ...], or [B, ...] for one step.
+
+    Attributes:
+        z: [..., C] standardised readings, the forecast where one is missing.
+        missing: [..., C] bool.
+        hidden: [..., H].
+        forecast: [..., C] what was forecast for each reading, standardised.
+    """
+
+    z: Tensor
+    missing: Tensor
+    hidden: Tensor
+    forecast: Tensor
+
+
+class Scored(NamedTuple):
+    """expected, residual [B, T, C], score [B, T, K]; without T from `step`."""
+
+    expected: Tensor
+    residual: Tensor
+    score: Tensor
+
+
+class Autoencoder(nn.Module):
+    """The network, and the numbers that turn its errors into a score.
+
+    The numbers are buffers; `training.calibrate` sets them from held-out rows.
+    """
+
+    mean: Tensor  # [C] of training rows, engineering units
+    scale: Tensor  # [C] standard deviation of them
+    scored: Tensor  # [C] 1, or 0 for a channel that was constant: it says nothing
+    blend: Tensor  # [C] weight of the reconstruction in `expected`; the forecast has the rest
+    spread: Tensor  # [C] standard deviation of the blended error, standardised units
+    error_mean: Tensor  # [E]
+    error_scale: Tensor  # [E]
+    fill: Tensor  # [E, E] expectation of a missing channel's errors given all others
+    whiten: Tensor  # [M, E, E]
+    rate: Tensor  # [M] 1 / memory
+
+    def __init__(
+        self,
+        channels: int,
+        network: Network,
+        memories: tuple[float, ...],
+        noise: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        """Initialise: orthogonal recurrence, forget gate open, everything else as torch does.
+
+        Args:
+            channels: C.
+            network: Widths.
+            memories: Of the smoothed errors, in readings; the first must be 1 (none).
+            noise: Added to inputs while training, in standard deviations.
+            dropout: Share of hidden units left out while training.
+        """
+        super().__init__()
+        hidden, errors, horizons = network.hidden, 2 * channels, len(memories)
+        self.channels, self.hidden, self.window = channels, hidden, network.window
+        self.noise = noise
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(channels, hidden, batch_first=True)
+        self.squeeze = nn.Linear(hidden, network.bottleneck)
+        self.expand = nn.Linear(network.bottleneck, hidden)
+        self.reconstruct = nn.Linear(hidden, network.window * channels)
+        self.predict = nn.Linear(hidden, channels)
+        nn.init.orthogonal_(self.lstm.all_weights[0][1])
+        _, _, bias_in, bias_recurrent = self.lstm.all_weights[0]
+        with torch.no_grad():
+            bias_in[hidden : 2 * hidden] = 1.0  # Jozefowicz et al., ICML 2015
+            bias_recurrent[hidden : 2 * hidden] = 0.0
+        for name, value in {
+            "mean": torch.zeros(channels),
+            "scale": torch.ones(channels),
+            "scored": torch.ones(channels),
+            "blend": torch.full((channels,), 0.5),
+            "spread": torch.ones(channels),
+            "error_mean": torch.zeros(errors),
+            "error_scale": torch.ones(errors),
+            "fill": torch.zeros(errors, errors),
+            "whiten": torch.eye(errors).repeat(horizons, 1, 1),
+            "rate": 1 / torch.tensor(memories),
+        }.items():
+            self.register_buffer(name, value)
+
+    @property
+    def state_width(self) -> int:
+        """S: the sum of the widths of `Carry`."""
+        return sum(self._widths)
+
+    @property
+    def _widths(self) -> list[int]:
+        smoothed = (len(self.rate) - 1) * 2 * self.channels
+        return [self.hidden, self.hidden, self.channels, smoothed]
+
+    def fresh(self, streams: int) -> Carry:
+        """Return what streams never seen leave behind: zeros."""
+        zeros = torch.zeros(streams, self.state_width, device=self.mean.device)
+        return Carry(*torch.split(zeros, self._widths, 1))
+
+    # The step door ------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score one reading of each of B streams; this is what is exported.
+
+        Args:
+            x: [B, C] engineering units, NaN where missing.
+            state: [B, S].
+
+        Returns:
+            expected, residual, score and the next state, as in the model file.
+        """
+        h, c, forecast, memory = torch.split(state, self._widths, 1)
+        z, missing = self._standardise(x, forecast)
+        h, c = self._cell(z, h, c)
+        read = Read(z, missing, h, forecast)
+        smoothed = [self.errors(read)]
+        for m, before in enumerate(torch.split(memory, 2 * self.channels, 1), 1):
+            smoothed.append(before + self.rate[m] * (smoothed[0] - before))
+        said = self.say(read, torch.stack(smoothed))
+        return *said, torch.cat([h, c, self.ahead(h), *smoothed[1:]], 1)
+
+    # The sequence door --------------------------------------------------------------------
+
+    def sequence(self, x: Tensor, carry: Carry) -> tuple[Scored, Carry]:
+        """Score whole sequences; the same numbers as stepping through them.
+
+        Args:
+            x: [B, T, C] engineering units, NaN where missing.
+            carry: What the streams left behind.
+        """
+        read, after = self.unroll(x, carry)
+        smoothed, memory = self.smooth(self.errors(read), carry.memory)
+        return self.say(read, smoothed), after._replace(memory=memory)
+
+    def unroll(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
+        """Read whole sequences: [B, T, C] to hidden states and forecasts.
+
+        Where nothing is missing the fused LSTM reads all at once; a missing reading is filled
+        with the forecast that the reading before it caused, which needs one step after another.
+
+        Returns:
+            What was read, and the carry for the next reading; its `memory` is as it was.
+        """
+        if torch.isnan(x).any():
+            return self._unroll_stepwise(x, carry)
+        z, missing = self._standardise(x, torch.zeros_like(x))
+        before = (carry.h.unsqueeze(0).contiguous(), carry.c.unsqueeze(0).contiguous())
+        hidden, (h, c) = self.lstm(self._inputs(z), before)
+        ahead = self.ahead(hidden)
+        forecast = torch.cat([carry.forecast.unsqueeze(1), ahead[:, :-1]], 1)
+        after = Carry(h[0], c[0], ahead[:, -1], carry.memory)
+        return Read(z, missing, hidden, forecast), after
+
+    def _unroll_stepwise(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
+        h, c, forecast, memory = carry
+        steps = []
+        for reading in x.unbind(1):
+            z, missing = self._standardise(reading, forecast)
+            h, c = self._cell(z, h, c)
+            steps.append((z, missing, h, forecast))
+            forecast = self.ahead(h)
+        columns = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+        return Read(*columns), Carry(h, c, forecast, memory)
+
+    def smooth(self, error: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Smooth errors [B, T, E] over every horizon: [M, B, T, E], and the memory after."""
+        horizons = [error]
+        left = []
+        for m, kept in enumerate(torch.split(memory, 2 * self.channels, 1), 1):
+            before, smoothed = kept, []
+            for now in error.unbind(1):
+                before = before + self.rate[m] * (now - before)
+                smoothed.append(before)
+            horizons.append(torch.stack(smoothed, 1))
+            left.append(before)
+        return torch.stack(horizons), torch.cat([memory[:, :0], *left], 1)
+
+    # What both share ----------------------------------------------------------------------
+
+    def newest(self, hidden: Tensor) -> Tensor:
+        """Reconstruct the newest reading: [..., H] -> [..., C]."""
+        weight, bias = self.reconstruct.weight, self.reconstruct.bias
+        return functional.linear(self._code(hidden), weight[: self.channels], bias[: self.channels])
+
+    def windows(self, hidden: Tensor) -> Tensor:
+        """Reconstruct the newest W readings, newest first: [B, T, H] -> [B, T, W, C]."""
+        flat: Tensor = self.reconstruct(self._code(hidden))
+        return flat.reshape(*hidden.shape[:-1], self.window, self.channels)
+
+    def ahead(self, hidden: Tensor) -> Tensor:
+        """Forecast the next reading, standardised: [..., H] -> [..., C]."""
+        forecast: Tensor = self.predict(self.dropout(hidden))
+        return forecast
+
+    def raw_errors(self, read: Read) -> Tensor:
+        """Return expected minus seen of both heads, standardised units: [..., E]."""
+        both = torch.cat([self.newest(read.hidden) - read.z, read.forecast - read.z], -1)
+        return both * torch.cat([self.scored, self.scored])
+
+    def errors(self, read: Read) -> Tensor:
+        """Return both errors in units of held-out ones; a missing channel adds nothing."""
+        error = (self.raw_errors(read) - self.error_mean) / self.error_scale
+        error = error.clamp(-ERROR_LIMIT, ERROR_LIMIT)
+        absent = torch.cat([read.missing, read.missing], -1)
+        error = torch.where(absent, torch.zeros_like(error), error)
+        return torch.where(absent, error @ self.fill.T, error)
+
+    def say(self, read: Read, smoothed: Tensor) -> Scored:
+        """Put what was read into expected, residual and score; `smoothed` is [M, ..., E]."""
+        expected = self.blend * self.newest(read.hidden) + (1 - self.blend) * read.forecast
+        residual = (expected - read.z) / self.spread * self.scored
+        residual = torch.where(read.missing, torch.zeros_like(residual), residual)
+        distances = [
+            (errors @ whiten.T).square().mean(-1, keepdim=True).sqrt()
+            for errors, whiten in zip(smoothed, self.whiten, strict=True)
+        ]
+        # No logarithm: onnxruntime's gives other bits to the last rows of a tick.
+        score = torch.cat(distances, -1).mean(-1, keepdim=True)
+        return Scored(expected * self.scale + self.mean, residual, score)
+
+    def _code(self, hidden: Tensor) -> Tensor:
+        return torch.tanh(self.expand(torch.tanh(self.squeeze(self.dropout(hidden)))))
+
+    def _standardise(self, x: Tensor, forecast: Tensor) -> tuple[Tensor, Tensor]:
+        missing = torch.isnan(x)
+        seen = torch.where(missing, torch.zeros_like(x), x)
+        z = ((seen - self.mean) / self.scale * self.scored).clamp(-SEEN_LIMIT, SEEN_LIMIT)
+        return torch.where(missing, forecast, z), missing
+
+    def _cell(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the LSTM, with the weights that the fused one has."""
+        weight, recurrent, bias, bias_recurrent = self.lstm.all_weights[0]
+        gates = functional.linear(self._inputs(z), weight, bias)
+        gates = gates + functional.linear(h, recurrent, bias_recurrent)
+        admit, keep, new, show = gates.chunk(4, -1)
+        c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
+        return torch.sigmoid(show) * torch.tanh(c), c
+
+    def _inputs(self, z: Tensor) -> Tensor:
+        """Return what the LSTM reads: bounded, and with noise while training."""
+        bounded = z.clamp(-INPUT_LIMIT, INPUT_LIMIT)
+        return bounded + self.noise * torch.randn_like(z) if self.training else bounded

@@ -1,0 +1,162 @@
+"""One training run, read top to bottom: history, network, calibration, file; and its folder.
+
+A run folder holds all that is needed to look at a run, or to make its model file again:
+config.toml, losses.csv, losses.png, calibration.png, weights.npz, about.json and model.onnx.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from detector.artifact import Calibration
+from detector.model import OnnxModel
+from detector.records import Floats
+from training.calibrate import LEAD, calibrate, score_rows
+from training.config import Config, read_config
+from training.data import History, read_history
+from training.export import export
+from training.model import Autoencoder
+from training.plots import draw_calibration, draw_losses
+from training.train import Fitted, Losses, fit
+
+GAP_PERIODS = 60  # a silence longer than this many readings makes a stream new
+SAMPLE_ROWS = 2000  # of held-out history, kept for the traces that prove a file
+PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Who is told how far a run is."""
+
+    rows: Callable[[int], object] = lambda _: None
+    epoch: Callable[[Losses], object] = lambda _: None
+    say: Callable[[str], object] = lambda _: None
+
+
+def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
+    """Fit, calibrate and export one model.
+
+    Args:
+        config_path: The run's TOML file; its data files are found from its folder.
+        folder: The run folder; made if it is missing.
+        progress: Who is told.
+
+    Returns:
+        The model file, loaded as the daemon loads it.
+
+    Raises:
+        SettingsRejected: If the configuration or the data cannot be used.
+        ArtifactRejected: If the exported file does not do what torch does.
+    """
+    config = read_config(config_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_bytes(config_path.read_bytes())
+    history = read_history(config.data, config_path.parent, progress.rows)
+    tell_history(history, progress.say)
+    period_s = config.data.period_s or history.period_s
+    gap_s = config.data.largest_gap_s or GAP_PERIODS * period_s
+    train, valid, held_out = history.split(config.fit.shares, gap_s, LEAD)
+
+    fitted = fit(config, history, train, valid, progress.epoch)
+    _write_losses(folder, fitted)
+    progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
+    calibration = calibrate(fitted.model, history, valid, held_out, config.fit)
+    scores, _ = score_rows(fitted.model, history, held_out, config.fit)
+    draw_calibration(folder / "calibration.png", calibration, scores)
+
+    about = {
+        "name": config.name,
+        "channels": _channels(config, fitted.model),
+        "period_s": period_s,
+        "largest_gap_s": gap_s,
+        "warm_up": config.score.warm_up,
+        "calibration": [tail.model_dump() for tail in calibration],
+        "training": _record(config, history, fitted, calibration),
+    }
+    sample = history.rows(held_out[0].start, held_out[0].stop)[:SAMPLE_ROWS]
+    save(folder, fitted.model, about, sample)
+    progress.say("exporting, and proving the file against torch")
+    return export(fitted.model, about, sample, folder / "model.onnx")
+
+
+def save(folder: Path, model: Autoencoder, about: dict[str, object], sample: Floats) -> None:
+    """Write weights, description and sample into a run folder. No pickle anywhere."""
+    weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    np.savez(folder / "weights.npz", allow_pickle=False, **{"sample": sample, **weights})
+    (folder / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
+    """Read what `save` wrote."""
+    config = read_config(folder / "config.toml")
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    model = Autoencoder(len(config.data.channels), config.network, config.score.memories)
+    with np.load(folder / "weights.npz") as weights:
+        sample = weights["sample"]
+        names = [name for name in weights.files if name != "sample"]
+        model.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
+    return model.eval(), about, sample
+
+
+def tell_history(history: History, say: Callable[[str], object]) -> None:
+    """Say what was read, and name what was not."""
+    report = history.report
+    say(
+        f"{len(history.order)} readings of {len(history.names)} streams in {report.rows} rows; "
+        f"a reading every {history.period_s:g} s"
+    )
+    if report.late:
+        say(f"{report.late} rows repeat a time of their stream and were left out")
+    for reason, count in report.bad.items():
+        say(f"{count} bad rows: {reason}")
+    for example in report.examples:
+        say(f"  {example}")
+
+
+def _channels(config: Config, model: Autoencoder) -> list[dict[str, object]]:
+    return [
+        {
+            "name": channel.name,
+            "unit": channel.unit,
+            "valid": channel.valid,
+            "role": "telemetry" if scored else "constant",
+        }
+        for channel, scored in zip(config.data.channels, model.scored.tolist(), strict=True)
+    ]
+
+
+def _record(
+    config: Config, history: History, fitted: Fitted, calibration: Sequence[Calibration]
+) -> dict[str, object]:
+    best = fitted.losses[fitted.best]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.model_dump(mode="json"),
+        "data_sha256": history.report.sha256,
+        "rows": history.report.rows,
+        "bad_rows": dict(history.report.bad),
+        "streams": len(history.names),
+        "seed": config.fit.seed,
+        "packages": {name: version(name) for name in PACKAGES},
+        "quality": {
+            "passes": len(fitted.losses),
+            "train_loss": best.train,
+            "valid_loss": best.valid,
+            "tail_shape": {tail.kind: tail.shape for tail in calibration},
+        },
+    }
+
+
+def _write_losses(folder: Path, fitted: Fitted) -> None:
+    with (folder / "losses.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Losses._fields)
+        writer.writerows(fitted.losses)
+    draw_losses(folder / "losses.png", fitted.losses, fitted.best)

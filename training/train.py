@@ -1,0 +1,191 @@
+"""Fit the network: truncated back-propagation through time with the state carried over."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.config import Config, Fit
+from training.data import History, Piece
+from training.lanes import Batch, batches, cut, start_fresh
+from training.model import Autoencoder, Carry
+
+SCALE_FLOOR = 1e-6  # of a channel's typical size: below, it is constant
+STEPWISE_SHARE = 0.25  # of chunks in which channels are hidden: they cost four times a fused one
+
+
+class Losses(NamedTuple):
+    """One pass: mean losses a reading, standardised units, and the learning rate."""
+
+    epoch: int
+    train: float
+    valid: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The best network that was seen, by its validation loss.
+
+    Attributes:
+        model: In evaluation mode, not calibrated yet.
+        losses: Of every pass.
+        best: Index of the pass it is from.
+    """
+
+    model: Autoencoder
+    losses: list[Losses]
+    best: int
+
+
+def fit(
+    config: Config,
+    history: History,
+    train: Sequence[Piece],
+    valid: Sequence[Piece],
+    progress: Callable[[Losses], object] = lambda _: None,
+) -> Fitted:
+    """Train until the held-out time gets no better.
+
+    Args:
+        config: All of the run; `config.fit.seed` decides every random number.
+        history: The readings.
+        train: What the network learns from.
+        valid: Later pieces that decide when to stop.
+        progress: Takes the losses after each pass.
+    """
+    options, device = config.fit, "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(options.seed)
+    random = np.random.default_rng(options.seed)
+    model = Autoencoder(
+        len(config.data.channels),
+        config.network,
+        config.score.memories,
+        options.noise,
+        options.dropout,
+    )
+    _standardise(model, history, train)
+    model.to(device)
+    optimiser = torch.optim.Adam(model.parameters(), options.learning_rate)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, factor=0.3, patience=options.patience // 3
+    )
+    pieces, losses, best = cut(train, options.piece), [], deepcopy(model.state_dict())
+    for epoch in range(options.epochs):
+        order = [pieces[i] for i in random.permutation(len(pieces))]
+        seen = _train_pass(model, optimiser, history, order, options, random)
+        held_out = validate(model, history, cut(valid, options.piece), options)
+        rate = optimiser.param_groups[0]["lr"]
+        losses.append(Losses(epoch, seen, held_out, rate))
+        progress(losses[-1])
+        schedule.step(held_out)
+        if held_out <= min(loss.valid for loss in losses):
+            best = deepcopy(model.state_dict())
+        if epoch - _best(losses) >= options.patience:
+            break
+    model.load_state_dict(best)
+    return Fitted(model.eval(), losses, _best(losses))
+
+
+def _best(losses: list[Losses]) -> int:
+    return int(np.argmin([loss.valid for loss in losses]))
+
+
+def _standardise(model: Autoencoder, history: History, train: Sequence[Piece]) -> None:
+    """Set mean and scale from the training rows, and name the channels that never moved."""
+    channels = history.x.shape[1]
+    count, total, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    shift = np.nan_to_num(history.rows(train[0].start, train[0].start + 1)[0].astype(np.float64))
+    for piece in cut(train, 1 << 16):
+        rows = history.rows(piece.start, piece.stop).astype(np.float64) - shift
+        count += np.isfinite(rows).sum(0)
+        total += np.nansum(rows, 0)
+        squares += np.nansum(rows**2, 0)
+    mean = total / np.maximum(count, 1)
+    scale = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
+    moves = scale > SCALE_FLOOR * np.maximum(np.abs(mean + shift), SCALE_FLOOR)
+    model.mean.copy_(torch.from_numpy(mean + shift))
+    model.scale.copy_(torch.from_numpy(np.where(moves, scale, 1.0)))
+    model.scored.copy_(torch.from_numpy(moves.astype(np.float64)))
+
+
+def _train_pass(
+    model: Autoencoder,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    pieces: Sequence[Piece],
+    options: Fit,
+    random: np.random.Generator,
+) -> float:
+    model.train()
+    carry, past, total, weight = None, None, 0.0, 0.0
+    for batch in batches(history, pieces, options.lanes, options.chunk):
+        carry = start_fresh(model, carry, batch.fresh)
+        hide = options.channel_dropout if random.random() < STEPWISE_SHARE else 0.0
+        loss, readings, carry, past = _loss(model, batch, carry, past, hide)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+        optimiser.step()
+        total += float(loss.detach()) * readings
+        weight += readings
+    return total / weight
+
+
+@torch.no_grad()
+def validate(model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit) -> float:
+    """Return the mean loss a reading, without noise or dropout."""
+    model.eval()
+    carry, past, total, weight = None, None, 0.0, 0.0
+    for batch in batches(history, pieces, options.lanes, options.chunk):
+        carry = start_fresh(model, carry, batch.fresh)
+        loss, readings, carry, past = _loss(model, batch, carry, past, 0.0)
+        total += float(loss) * readings
+        weight += readings
+    return total / weight
+
+
+def _loss(
+    model: Autoencoder, batch: Batch, carry: Carry, past: Tensor | None, hide: float
+) -> tuple[Tensor, float, Carry, Tensor]:
+    """Return the loss of one chunk, over how many readings, and what the next one needs.
+
+    Args:
+        model: The network.
+        batch: One chunk of every lane.
+        carry: The lanes' state.
+        past: [L, W - 1, C] standardised readings before this chunk, NaN where there are none.
+        hide: Share of channels to hide from the network, which must still reconstruct them.
+    """
+    device, window = model.mean.device, model.window
+    x = batch.x.to(device)
+    shown = x
+    if hide:
+        lanes, _, channels = x.shape
+        hidden = torch.rand(lanes, 1, channels, device=device) < hide
+        shown = torch.where(hidden, torch.nan, x)
+    read, after = model.unroll(shown, carry)
+    target = (x - model.mean) / model.scale * model.scored
+    if past is None:
+        past = torch.full_like(target[:, :1], torch.nan).repeat(1, window - 1, 1)
+    begin = torch.from_numpy(batch.fresh).to(device).reshape(-1, 1, 1)
+    seen = torch.cat([torch.where(begin, torch.nan, past), target], 1)
+    windows = seen.unfold(1, window, 1).flip(-1).transpose(-1, -2)  # [L, T, W, C]
+    inside = torch.from_numpy(batch.row >= 0).to(device)
+    loss = _robust(model.windows(read.hidden), windows, inside)
+    loss = loss + _robust(read.forecast, target, inside)
+    kept = seen[:, seen.shape[1] - (window - 1) :]
+    return loss, float(inside.sum()), after, kept
+
+
+def _robust(guess: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+    """Return the mean Huber loss where there is a target: history is only mostly normal."""
+    known = torch.isfinite(target) & inside.reshape(*inside.shape, *[1] * (target.dim() - 2))
+    filled = torch.where(known, target, guess.detach())
+    loss = functional.smooth_l1_loss(guess, filled, reduction="none")
+    return loss.sum() / known.sum().clamp(min=1)
