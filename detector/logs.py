@@ -27,6 +27,7 @@ def set_up_logs(level: str, form: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _heads_first,
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -36,6 +37,14 @@ def set_up_logs(level: str, form: str) -> None:
     client.handlers = [_Client()]
     client.setLevel(logging.WARNING)
     client.propagate = False
+
+
+def _heads_first(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Order a line as it is read: when, how grave, what; then the rest."""
+    heads = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return {**heads, **event}
 
 
 class _Client(logging.Handler):

@@ -1,0 +1,46 @@
+# make demo    train, start the daemon, break pumps, watch the alerts (SECONDS=75)
+# make test    the test suite
+# make check   all that CI runs: format, lint, types, layers, tests
+# make bench   throughput and memory, side by side with a bare client (build/bench.json)
+
+SECONDS ?= 75
+VENV := .venv
+BIN := $(VENV)/bin
+# The build without CUDA; a training machine with a GPU installs torch by itself.
+TORCH := torch==2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m training.demo --seconds $(SECONDS)
+
+test: $(VENV)/.test
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(MAKE) test
+
+bench: $(VENV)/.test
+	$(BIN)/python tests/perf/bench.py
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.torch:
+	python3 -m venv $(VENV)
+	$(PIP) --retries 0 --timeout 10 $(TORCH) --index-url $(TORCH_INDEX) 2>/dev/null || $(PIP) $(TORCH)
+	touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[test]'
+	touch $@ $(VENV)/.demo
