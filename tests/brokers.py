@@ -1,0 +1,84 @@
+"""Brokers to test against: Tansu always, Apache Kafka where KAFKA_HOME points at one."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from training.demo.broker import TansuBroker, free_port, wait_for_port
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+num.partitions=1
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+auto.create.topics.enable=false
+"""
+
+
+class ApacheKafka:
+    """One KRaft node in a folder of its own; keeps its data over `stop` and `start`."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._home = Path(os.environ["KAFKA_HOME"])
+        self._folder = tempfile.TemporaryDirectory(prefix="kafka-")
+        self._properties = Path(self._folder.name) / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._properties.write_text(
+            PROPERTIES.format(port=self.port, controller=free_port(), folder=self._folder.name)
+        )
+        self._run("kafka-storage.sh", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        log = Path(self._folder.name) / "server.log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [self._home / "bin" / "kafka-server-start.sh", self._properties],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_for_port(self.port, self._process, log)
+
+    def stop(self) -> None:
+        """Kill it, as a power cut would; idempotent."""
+        if self._process is not None:
+            os.killpg(self._process.pid, 9)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def _run(self, script: str, *arguments: str) -> None:
+        command = [self._home / "bin" / script, *arguments, self._properties]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Tansu(TansuBroker):
+    """Tansu with the interface of `ApacheKafka`; it forgets everything when it stops."""
+
+    def close(self) -> None:
+        self.stop()
+
+
+Broker = Tansu | ApacheKafka
