@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from brokers import ApacheKafka, Broker, Tansu
 
 from training.demo.fleet import CHANNELS, simulate
 from training.run import Progress, run
+
+torch.set_num_threads(1)  # as the command line does
 
 START_US = 1_700_000_000_000_000
 ROOT = Path(__file__).parent.parent

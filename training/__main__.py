@@ -27,7 +27,9 @@ DRAWN = 12  # streams in one picture of scores
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 2 refused."""
     options = _parser().parse_args(arguments)
-    torch.set_num_threads(max(1, torch.get_num_threads()))
+    # A step is too small to share: two threads gain nothing on an idle machine, and on a busy
+    # one they wait for each other, 15 times as long.
+    torch.set_num_threads(1)
     try:
         code: int = options.command(options)
     except Refused as error:
@@ -57,7 +59,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         msg = f"{options.config}: expected a table [evaluate] with files and a label, saw none"
         raise SettingsRejected(msg)
     folder = options.output or Path("runs") / config.name
-    model = load(options.model or folder / "model.onnx", threads=torch.get_num_threads())
+    model = load(options.model or folder / "model.onnx")
     tracks = evaluate(model, config, config.evaluate, options.config.parent)
     print("\n".join(measure(tracks.values()).lines()))
     folder.mkdir(parents=True, exist_ok=True)
