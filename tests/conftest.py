@@ -45,6 +45,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 def write_fleet(path: Path, pumps: int, seconds: int, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     x = simulate(pumps, seconds, seed)
     columns = {
         "pump": np.repeat([f"pump-{p}" for p in range(pumps)], seconds),

@@ -97,6 +97,11 @@ def _chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:
     )
 
 
+def chunk_of(records: list[tuple[bytes | None, bytes | None]], first: int = 0) -> Chunk:
+    """Return records as one chunk of a partition."""
+    return _chunk(Partition("readings", 0), first, [Record(*record) for record in records])
+
+
 class MemorySink:
     """A `Sink` into a `MemoryBroker`."""
 

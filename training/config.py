@@ -42,7 +42,9 @@ class Data(Table):
     files: tuple[str, ...] = Field(
         min_length=1, description="Paths or patterns, from the folder of this file."
     )
-    channels: tuple[DataChannel, ...] = Field(min_length=1, description="Names, or tables.")
+    channels: tuple[DataChannel, ...] = Field(
+        min_length=1, description="Names, or tables of name, column, unit and valid."
+    )
     time: str = Field("ts", description="Column of the event time.")
     stream: str | None = Field(None, description="Column of the stream id; none: one a file.")
     rows_per_file: int | None = Field(
@@ -70,14 +72,14 @@ class Fit(Table):
     chunk: Count = Field(64, description="Readings between two steps of the optimiser (TBPTT).")
     lanes: Count = Field(64, description="Sequences side by side.")
     piece: Count = Field(2048, description="Longest sequence whose state is carried.")
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = Field(3e-3, description="Of Adam; falls where nothing improves.")
     clip: Positive = Field(1.0, description="Largest norm of a gradient.")
     noise: float = Field(0.1, ge=0, le=1, description="Added to inputs, in standard deviations.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of hidden units left out.")
     channel_dropout: float = Field(
         0.15, ge=0, lt=1, description="Share of channels hidden, in a quarter of the chunks."
     )
-    seed: int = 0
+    seed: int = Field(0, description="Of every random number.")
     shares: tuple[Share, Share, Share] = Field(
         (0.6, 0.15, 0.25),
         description="Of every stream's rows, by time: training, validation, calibration.",

@@ -1,0 +1,116 @@
+"""Laws of the engine: neither how readings are grouped nor who else is there changes a score."""
+
+from dataclasses import astuple
+
+import numpy as np
+from fakes import StubModel, manifest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.engine import Engine, Trace
+from detector.judge import Rules
+from detector.records import US_PER_S, Alert, Bools, Ints, Partition, Readings
+
+PARTITION = Partition("readings", 0)
+LEVELS = [np.array([level], np.float32) for level in (3, 1, 8)]
+RULES = Rules(*LEVELS, open_after=1, close_after=1, cool_down_us=3 * US_PER_S)
+ENGINE = Engine(StubModel(manifest(warm_up=1)), RULES)
+STREAMS = [b"a", b"b", b"c"]
+
+cell = st.sampled_from([0.0, 0.1, 0.3, 4.0, 20.0, float("nan")])
+step_s = st.sampled_from([-1.0, 0.0, 0.1, 1.0, 1.0, 1.0, 100.0])
+row = st.tuples(st.integers(0, 2), step_s, st.tuples(cell, cell))
+rows = st.lists(row, min_size=1, max_size=60)
+cuts = st.lists(st.integers(0, 60), max_size=10)
+
+Row = tuple[int, float, tuple[float, float]]
+Said = tuple[list[Alert], list[bytes]]
+
+
+def partition_of(drawn: list[Row]) -> Readings:
+    """Give each stream a time that moves by its steps."""
+    now_s, times = [1000.0] * len(STREAMS), []
+    for stream, step, _ in drawn:
+        now_s[stream] += step
+        times.append(int(now_s[stream] * US_PER_S))
+    stream = np.array([s for s, _, _ in drawn])
+    x = np.array([values for _, _, values in drawn], np.float32)
+    return Readings(STREAMS, stream, np.array(times), x, np.arange(len(drawn)))
+
+
+def some(readings: Readings, where: Ints | Bools | slice) -> Readings:
+    used, stream = np.unique(readings.stream[where], return_inverse=True)
+    return Readings(
+        [readings.streams[s] for s in used],
+        stream,
+        readings.ts_us[where],
+        readings.x[where],
+        readings.offset[where],
+    )
+
+
+def said(polls: list[Readings]) -> Said:
+    """Return the alerts, and each reading's line of the trace to the bit."""
+    arena, alerts, lines = ENGINE.new_arena(), [], []
+    for poll in polls:
+        outcome = ENGINE.run(arena, poll, PARTITION, keep_trace=True)
+        assert outcome.scored + outcome.late == len(poll.offset)
+        assert outcome.trace is not None
+        assert int(outcome.trace.scored.sum()) == outcome.scored
+        alerts += outcome.alerts
+        lines += lines_of(outcome.trace)
+    return alerts, lines
+
+
+def lines_of(trace: Trace) -> list[bytes]:
+    return [b"".join(a.tobytes() for a in line) for line in zip(*astuple(trace), strict=True)]
+
+
+@given(rows, cuts)
+@settings(deadline=None)
+def test_any_split_into_polls_says_the_same(drawn: list[Row], cut: list[int]) -> None:
+    whole = partition_of(drawn)
+    edges = sorted({0, len(drawn), *(c for c in cut if c < len(drawn))})
+    polls = [some(whole, slice(*pair)) for pair in zip(edges[:-1], edges[1:], strict=True)]
+    assert said(polls) == said([some(whole, slice(None))])
+
+
+@given(rows)
+@settings(deadline=None)
+def test_other_streams_never_change_what_is_said_of_one(drawn: list[Row]) -> None:
+    whole = some(partition_of(drawn), slice(None))
+    alerts, lines = said([whole])
+    for s, name in enumerate(whole.streams):
+        mine = whole.stream == s
+        alone = said([some(whole, mine)])
+        assert alone[0] == [alert for alert in alerts if alert.stream == name.decode()]
+        assert alone[1] == [lines[n] for n in np.flatnonzero(mine)]
+
+
+@given(rows, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_how_streams_are_interleaved_never_changes_scores(
+    drawn: list[Row],
+    random: np.random.Generator,
+) -> None:
+    whole = partition_of(drawn)
+    turns = whole.stream.tolist()
+    random.shuffle(turns)
+    queues = {s: iter(np.flatnonzero(whole.stream == s)) for s in range(len(STREAMS))}
+    order = np.array([next(queues[s]) for s in turns])
+    _, lines = said([some(whole, slice(None))])
+    _, mixed = said([some(whole, order)])
+    assert mixed == [lines[n] for n in order]
+
+
+@given(rows)
+@settings(deadline=None)
+def test_every_alert_opens_before_it_closes_and_only_then(drawn: list[Row]) -> None:
+    alerts, _ = said([some(partition_of(drawn), slice(None))])
+    lives: dict[str, list[str]] = {}
+    for alert in alerts:
+        lives.setdefault(alert.id, []).append(alert.status)
+        assert alert.opened_us <= alert.at_us
+        assert alert.peak >= alert.score or alert.cause == "gap"
+    full = ["open", "update", "close"]
+    assert all(life in (full[:1], full[:2], full, full[::2]) for life in lives.values())

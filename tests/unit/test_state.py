@@ -1,0 +1,95 @@
+"""Rows of streams, kept in arrays that grow."""
+
+import numpy as np
+
+from detector.state import FIRST_ROWS, NEVER_US, Arena, Rows
+
+WIDTH, KINDS = 4, 2
+
+
+def names(count: int, first: int = 0) -> list[bytes]:
+    return [b"stream-%d" % n for n in range(first, first + count)]
+
+
+def filled(arena: Arena, streams: list[bytes]) -> Rows:
+    """Write something else into every row; return what is there now."""
+    index = arena.rows(streams)
+    rows = arena.take(index)
+    rows.model[:] = index[:, None] + np.arange(WIDTH) / 10
+    rows.pace["last_us"], rows.pace["seen"] = index + 7, index + 1
+    rows.docket["open"][:, 0] = index % 2 == 0
+    rows.docket["peak"] = index[:, None]
+    arena.put(rows)
+    return rows
+
+
+def same(a: Rows, b: Rows) -> bool:
+    return all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in Rows.__slots__)
+
+
+def test_a_stream_keeps_its_row() -> None:
+    arena = Arena(WIDTH, KINDS)
+    first = arena.rows([b"a", b"b", b"c"])
+    assert sorted(first.tolist()) == [0, 1, 2]
+    arena.rows(names(1000))
+    assert arena.rows([b"c", b"a", b"b"]).tolist() == first[[2, 0, 1]].tolist()
+    assert len(arena) == 1003
+
+
+def test_no_streams_have_no_rows() -> None:
+    arena = Arena(WIDTH, KINDS)
+    assert (len(arena.rows([])), len(arena), arena.nbytes) == (0, 0, 0)
+    assert arena.open_alerts.tolist() == [0, 0]
+
+
+def test_a_new_row_is_of_a_stream_never_heard() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(FIRST_ROWS))
+    new = arena.take(arena.rows(names(2 * FIRST_ROWS, first=FIRST_ROWS)))
+    assert not new.model.any()
+    assert (new.pace["last_us"] == NEVER_US).all()
+    assert not new.pace["seen"].any()
+    assert not np.frombuffer(new.docket.tobytes(), np.uint8).any()
+
+
+def test_what_was_taken_is_a_copy() -> None:
+    arena = Arena(WIDTH, KINDS)
+    index = arena.rows(names(3))
+    before = arena.take(index)
+    taken = arena.take(index)
+    taken.model[:], taken.pace["seen"], taken.docket["run"] = 1, 1, 1
+    assert same(arena.take(index), before)
+
+
+def test_what_was_put_is_there_and_nowhere_else() -> None:
+    arena = Arena(WIDTH, KINDS)
+    everything = filled(arena, names(5))
+    changed = arena.take(np.array([3, 1]))
+    changed.model[:] = -1
+    arena.put(changed)
+    assert same(arena.take(np.array([3, 1])), changed)
+    others = np.array([0, 2, 4])
+    assert np.array_equal(arena.take(others).model, everything.model[others])
+    arena.put(everything)
+    assert same(arena.take(everything.index), everything)
+
+
+def test_growing_keeps_what_is_there() -> None:
+    arena = Arena(WIDTH, KINDS)
+    before = filled(arena, names(100))
+    for count in range(FIRST_ROWS, 20 * FIRST_ROWS, 177):
+        arena.rows(names(count))
+    assert same(arena.take(before.index), before)
+
+
+def test_open_alerts_are_counted_a_kind() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(5))
+    assert arena.open_alerts.tolist() == [3, 0]
+
+
+def test_a_stream_costs_less_than_two_thousand_bytes() -> None:
+    arena, streams = Arena(136, 1), 10_000
+    for known in range(1000, streams + 1, 1000):
+        arena.rows(names(known))
+    assert 136 * 4 < arena.nbytes / streams < 2000
