@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
+NEVER = threading.Event()
 GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
 
 
@@ -190,7 +191,8 @@ class Pipeline:
                         raise
                     return None
                 self._health.beat()
-                self._clock.wait(pause_s, self._stop)
+                # Once asked to stop, the wait is not cut short any more: no busy loop.
+                self._clock.wait(pause_s, NEVER if self._stop.is_set() else self._stop)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
                 self._note_answer()

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import time
 from pathlib import Path
 
 import jsonschema
@@ -144,6 +145,29 @@ def test_after_an_outage_it_goes_on_where_it_was(
         assert daemon.metric("detector_late_readings_total") == 0
         assert daemon.metric("detector_stream_starts_total") == 2
         assert daemon.stop() == 0
+
+
+def test_replicas_share_the_partitions_and_take_over_from_a_killed_one(
+    broker: Broker, small_model: Path, tmp_path: Path
+) -> None:
+    topics = Topics(broker.bootstrap_servers, partitions=4).create()
+    records = story(8, 50)
+    with (
+        Daemon(small_model, topics, tmp_path) as one,
+        Daemon(small_model, topics, tmp_path) as two,
+    ):
+        held = "detector_assigned_partitions"
+        until(lambda: one.metric(held) == two.metric(held) == 2, "two partitions each")
+        topics.write(records[:200])
+        read = "detector_readings_total"
+        until(lambda: one.metric(read) + two.metric(read) == 200, "all read, each once")
+        time.sleep(1)  # two commit intervals
+        two.stop(signal.SIGKILL)
+        until(lambda: one.metric(held) == 4, "the other takes over")
+        before = one.metric("detector_records_total")
+        topics.write(records[200:])
+        until(lambda: one.metric("detector_records_total") == before + 200, "the rest")
+        assert one.stop() == 0
 
 
 def test_a_second_signal_ends_it_at_once(small_model: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Laws of the engine: neither how readings are grouped nor who else is there changes a score."""
 
 from dataclasses import astuple
+from itertools import pairwise
+from random import Random
 
 import numpy as np
 from fakes import StubModel, manifest
@@ -71,7 +73,7 @@ def lines_of(trace: Trace) -> list[bytes]:
 def test_any_split_into_polls_says_the_same(drawn: list[Row], cut: list[int]) -> None:
     whole = partition_of(drawn)
     edges = sorted({0, len(drawn), *(c for c in cut if c < len(drawn))})
-    polls = [some(whole, slice(*pair)) for pair in zip(edges[:-1], edges[1:], strict=True)]
+    polls = [some(whole, slice(*pair)) for pair in pairwise(edges)]
     assert said(polls) == said([some(whole, slice(None))])
 
 
@@ -89,10 +91,7 @@ def test_other_streams_never_change_what_is_said_of_one(drawn: list[Row]) -> Non
 
 @given(rows, st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_how_streams_are_interleaved_never_changes_scores(
-    drawn: list[Row],
-    random: np.random.Generator,
-) -> None:
+def test_how_streams_are_interleaved_never_changes_scores(drawn: list[Row], random: Random) -> None:
     whole = partition_of(drawn)
     turns = whole.stream.tolist()
     random.shuffle(turns)

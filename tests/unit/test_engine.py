@@ -79,8 +79,8 @@ def test_an_alert_knows_its_score_and_its_highest() -> None:
 
 
 def test_channels_come_with_the_largest_share_first() -> None:
-    calm, odd = [("pump", (0.0, 0.0))] * 100, [("pump", (3.0, -4.0))] * 2
-    (alert,) = run([(b"pump", t, x) for t, (_, x) in enumerate(calm + odd)]).alerts
+    odd: list[Row] = [(b"pump", 100 + t, (3.0, -4.0)) for t in range(2)]
+    (alert,) = run(rows(CALM) + odd).alerts
     large, small = alert.channels
     assert [c.name for c in alert.channels] == ["c1", "c0"]
     assert (large.unit, large.value, large.share) == ("bar", -4.0, pytest.approx(16 / 25))

@@ -129,7 +129,7 @@ def test_the_state_is_as_wide_as_it_says(memories: tuple[float, ...]) -> None:
 
 @pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-38, float("nan")])
 def test_no_reading_makes_it_say_what_is_not_finite(model: Autoencoder, value: float) -> None:
-    model.scored[0] = 0
+    model.scored[0], model.scale[0] = 0, 1  # a constant channel
     x = readings(0.1)
     x[0, 5:25] = value
     x[1, 5:25, 0] = value

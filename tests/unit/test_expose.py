@@ -1,0 +1,121 @@
+"""The probes and the metrics, over real HTTP; readiness, to a real socket."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from fakes import ManualClock
+from prometheus_client import CollectorRegistry, Counter
+
+from detector.expose import Health, Server, notifier
+
+
+@dataclass
+class Daemon:
+    """What a daemon shows of itself, without the daemon."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.clock, 60, self.told.append)
+        self.server = Server("127.0.0.1", 0, self.registry, self.health)
+
+    def get(self, path: str) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.server.port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    made = Daemon()
+    yield made
+    made.server.close()
+
+
+def test_it_is_live_until_the_loop_stands_still(daemon: Daemon) -> None:
+    daemon.health.beat()
+    assert daemon.get("/livez") == (200, "the loop went round 0.0 s ago; the limit is 60 s\n")
+    daemon.clock.seconds += 59.5
+    assert daemon.get("/livez")[0] == 200
+    daemon.clock.seconds += 0.5
+    assert daemon.get("/livez") == (503, "the loop went round 60.0 s ago; the limit is 60 s\n")
+    daemon.health.beat()
+    assert daemon.get("/livez")[0] == 200
+
+
+def test_it_is_ready_once_connected_and_assigned(daemon: Daemon) -> None:
+    assert daemon.get("/readyz") == (503, "the broker does not answer\n")
+    daemon.health.connected = True
+    assert daemon.get("/readyz")[0] == 503
+    assert "assign" in daemon.get("/readyz")[1]
+    daemon.health.assigned = True
+    assert daemon.get("/readyz") == (200, "scoring\n")
+
+
+def test_a_broker_that_is_away_is_no_reason_to_be_killed(daemon: Daemon) -> None:
+    daemon.health.assigned = daemon.health.connected = True
+    daemon.health.connected = False
+    daemon.health.beat()
+    assert (daemon.get("/readyz")[0], daemon.get("/livez")[0]) == (503, 200)
+
+
+def test_metrics_are_what_the_registry_holds(daemon: Daemon) -> None:
+    Counter("detector_pumps", "Pumps.", registry=daemon.registry).inc(3)
+    status, body = daemon.get("/metrics")
+    assert status == 200
+    assert "detector_pumps_total 3.0\n" in body
+    assert "python_info" not in body
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/livez/", "/metrics/x"])
+def test_other_paths_lead_nowhere_and_say_which_exist(daemon: Daemon, path: str) -> None:
+    assert daemon.get(path) == (404, "/metrics /livez /readyz\n")
+
+
+def test_a_client_that_says_nothing_does_not_hold_the_server(daemon: Daemon) -> None:
+    daemon.health.beat()
+    with socket.create_connection(("127.0.0.1", daemon.server.port)):
+        assert daemon.get("/livez")[0] == 200
+
+
+def test_a_port_that_is_taken_is_an_error(daemon: Daemon) -> None:
+    with pytest.raises(OSError, match="in use"):
+        Server("127.0.0.1", daemon.server.port, daemon.registry, daemon.health)
+
+
+def test_every_beat_feeds_the_watchdog() -> None:
+    clock, told = ManualClock(), list[str]()
+    health = Health(clock, 60, told.append)
+    health.beat()
+    clock.seconds += 5
+    health.beat()
+    assert told == ["WATCHDOG=1"] * 2
+    assert health.beat_s == clock.seconds
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_states_reach_systemds_socket(tmp_path: Path, *, abstract: bool) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(5)
+        systemd.bind(f"\0{path}" if abstract else path)
+        notify = notifier(f"@{path}" if abstract else path)
+        for state in ("READY=1", "STOPPING=1"):
+            notify(state)
+            assert systemd.recv(100) == state.encode()
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_where_nobody_listens_nothing_is_told(address: str | None) -> None:
+    notifier(address)("READY=1")
