@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from detector.artifact import Calibration
 from detector.records import US_PER_S, Bools, Doubles, Floats, Ints
@@ -26,6 +27,7 @@ def draw_losses(path: Path, losses: Sequence["Losses"], best: int) -> None:
     axes.plot(passes, [loss.valid for loss in losses], color=BLUE, label="held-out time")
     axes.axvline(best + 1, color=ORANGE, linestyle=":", label="kept")
     axes.set(xlabel="pass", ylabel="loss a reading", yscale="log", title="Training")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
 

@@ -14,8 +14,14 @@ from detector.judge import Rules
 from detector.records import US_PER_S, Alert, Bools, Ints, Partition, Readings
 
 PARTITION = Partition("readings", 0)
-LEVELS = [np.array([level], np.float32) for level in (3, 1, 8)]
-RULES = Rules(*LEVELS, open_after=1, close_after=1, cool_down_us=3 * US_PER_S)
+RULES = Rules(
+    open_level=np.array([3], np.float32),
+    close_level=np.array([1], np.float32),
+    critical_level=np.array([8], np.float32),
+    open_after=1,
+    close_after=1,
+    cool_down_us=3 * US_PER_S,
+)
 ENGINE = Engine(StubModel(manifest(warm_up=1)), RULES)
 STREAMS = [b"a", b"b", b"c"]
 
@@ -32,9 +38,9 @@ Said = tuple[list[Alert], list[bytes]]
 def partition_of(drawn: list[Row]) -> Readings:
     """Give each stream a time that moves by its steps."""
     now_s, times = [1000.0] * len(STREAMS), []
-    for stream, step, _ in drawn:
-        now_s[stream] += step
-        times.append(int(now_s[stream] * US_PER_S))
+    for s, step, _ in drawn:
+        now_s[s] += step
+        times.append(int(now_s[s] * US_PER_S))
     stream = np.array([s for s, _, _ in drawn])
     x = np.array([values for _, _, values in drawn], np.float32)
     return Readings(STREAMS, stream, np.array(times), x, np.arange(len(drawn)))

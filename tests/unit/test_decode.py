@@ -44,7 +44,8 @@ def time_of(ts: object) -> int:
 def x_of(values: object, form: Format = FORM) -> list[float]:
     said = taken((b"pump", reading(values=values)), form=form)
     assert said.bad == []
-    return said.readings.x[0].tolist()
+    x: list[float] = said.readings.x[0].tolist()
+    return x
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import numpy as np
 import pytest

@@ -62,8 +62,8 @@ def test_every_variable_that_help_lists_can_be_set(environment: pytest.MonkeyPat
     assert len({name for name, _, _ in listed}) == len(listed)
     assert all(text for _, _, text in listed)
     for name, default, _ in listed:
-        if default != "required":
-            environment.setenv(name, "null" if default == "None" else default)
+        if default not in {"required", "None"}:
+            environment.setenv(name, default)
     assert read_settings() == by_default
 
 
@@ -134,9 +134,9 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
 def test_settings_do_not_change() -> None:
     settings = read_settings()
     with pytest.raises(ValidationError, match="frozen"):
-        settings.model_threads = 2
+        settings.model_threads = 2  # type: ignore[misc]
     with pytest.raises(ValidationError, match="frozen"):
-        settings.kafka.topic = "other"
+        settings.kafka.topic = "other"  # type: ignore[misc]
 
 
 def test_systemds_socket_is_found(environment: pytest.MonkeyPatch) -> None:
