@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from pydantic import ValidationError
 
 from detector.artifact import Manifest
 from detector.check import check
 from detector.clock import SystemClock
 from detector.emit import KafkaSink, LineSink, Sink
 from detector.engine import Engine
-from detector.errors import ConnectionLost, DeadLetterLimit, Refused, SettingsRejected
+from detector.errors import (
+    ConnectionLost,
+    DeadLetterLimit,
+    OutputRefused,
+    Refused,
+    SettingsRejected,
+)
 from detector.expose import Health, Server, notifier
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
@@ -83,6 +90,9 @@ def _run(options: argparse.Namespace) -> int:
     except DeadLetterLimit as error:
         log.error("stopped: too much bad input", why=str(error))  # noqa: TRY400 - no bug, no trace
         return EXIT_BAD_INPUT
+    except OutputRefused as error:
+        log.error("stopped: a message is refused", why=str(error))  # noqa: TRY400
+        return EXIT_FAILED
     except ConnectionLost as error:
         log.error("stopped, but not all was kept; it is read again", why=str(error))  # noqa: TRY400
         return EXIT_FAILED
@@ -172,7 +182,11 @@ def _score(options: argparse.Namespace) -> int:
         msg = f"expected {error.name}, saw none; pip install 'sensor-anomaly-detector[files]'"
         raise SettingsRejected(msg) from error
     model = load(options.model)
-    judge = Judge(false_alarms_per_stream_day=options.false_alarms)
+    try:
+        judge = Judge(false_alarms_per_stream_day=options.false_alarms)
+    except ValidationError as error:
+        msg = f"--false-alarms {options.false_alarms:g}: {error.errors()[0]['msg']}"
+        raise SettingsRejected(msg) from error
     engine = Engine(model, _rules(model.manifest, judge))
     summary = score_file(engine, options.input, options.output, dict(options.column), _tell_rows)
     bad = ", ".join(f"{count} {reason}" for reason, count in summary.bad.items())

@@ -6,11 +6,12 @@ and their sha256 is the model's version: any tool can check it, with or without 
 """
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from detector.errors import ArtifactRejected
 from detector.records import Doubles
@@ -21,13 +22,16 @@ OPSET = 20  # of the exported graph; onnxruntime >= 1.17 runs it
 GOLDEN_TOLERANCE = 1e-4
 
 Cell = float | None  # JSON has no NaN: a missing value is null
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Frozen(BaseModel):
     """A value: no field may change, none may be unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no infinity, which a bound of a channel may be.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Channel(Frozen):
@@ -62,11 +66,21 @@ class Calibration(Frozen):
     """
 
     kind: str
-    levels: tuple[float, ...]
-    exceedance: tuple[Positive, ...]
+    levels: tuple[Finite, ...]
+    exceedance: tuple[Share, ...]
     scale: Positive
     shape: Annotated[float, Field(ge=0, le=2)]
     extremal_index: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        levels, exceedance = self.levels, self.exceedance
+        rising = all(a < b for a, b in pairwise(levels))
+        falling = all(a >= b for a, b in pairwise(exceedance))
+        if not levels or len(levels) != len(exceedance) or not rising or not falling:
+            msg = "expected rising `levels`, and for each a falling `exceedance`"
+            raise ValueError(msg)
+        return self
 
     def probability(self, score: Doubles) -> Doubles:
         """Return the probability that a normal reading scores above, same shape as `score`."""
@@ -108,7 +122,7 @@ class Golden(Frozen):
         score: [T, K].
     """
 
-    x: tuple[tuple[Cell, ...], ...]
+    x: Annotated[tuple[tuple[Cell, ...], ...], Field(min_length=1)]
     expected: tuple[tuple[float, ...], ...]
     residual: tuple[tuple[float, ...], ...]
     score: tuple[tuple[float, ...], ...]
@@ -141,6 +155,26 @@ class Manifest(Frozen):
     golden: Golden
     training: dict[str, object]
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        names = [channel.name for channel in self.channels]
+        for several in (names, self.kinds):
+            if len(set(several)) < len(several):
+                msg = f"expected names that differ, saw {', '.join(several)}"
+                raise ValueError(msg)
+        golden, channels = self.golden, len(self.channels)
+        for name, width in (
+            ("x", channels),
+            ("expected", channels),
+            ("residual", channels),
+            ("score", len(self.kinds)),
+        ):
+            rows = getattr(golden, name)
+            if len(rows) != len(golden.x) or any(len(row) != width for row in rows):
+                msg = f"expected golden.{name} to be [{len(golden.x)}, {width}]"
+                raise ValueError(msg)
+        return self
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Names of the score's columns."""
@@ -163,11 +197,11 @@ def parse_manifest(text: str | None, path: Path) -> Manifest:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        saw = "" if isinstance(first["input"], dict) else f" = {str(first['input'])[:80]!r}"
         msg = (
-            f"{path}: expected a manifest of version {MANIFEST_VERSION}, saw {where} = "
-            f"{str(first['input'])[:80]!r}: {first['msg']}; export the model again with the "
-            "`training` of this release"
+            f"{path}: expected a manifest of version {MANIFEST_VERSION}, saw {where}{saw}: "
+            f"{first['msg']}; export the model again with the `training` of this release"
         )
         raise ArtifactRejected(msg) from error
 

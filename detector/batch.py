@@ -12,7 +12,8 @@ def ticks(stream: Ints, streams: int) -> list[Ints]:
     streams in a poll (numpy sorts 16-bit keys by radix), and n log n beyond.
 
     Args:
-        stream: [N] int64, which stream each reading belongs to, 0 <= stream < streams.
+        stream: [N] int64, which stream each reading belongs to, 0 <= stream < streams; each
+            of them occurs.
         streams: How many distinct streams there are.
 
     Returns:

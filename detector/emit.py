@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Protocol, TextIO
 
-from detector.errors import ConnectionLost
+from detector.errors import ConnectionLost, OutputRefused
 from detector.records import Message
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
     from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
-    from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+    from kafka.errors import (  # type: ignore[import-untyped]
+        KafkaError,
+        MessageSizeTooLargeError,
+        TopicAlreadyExistsError,
+    )
 
 # The client holds all that is not acknowledged in memory, without a bound of its own.
 OUTSTANDING = 2000
@@ -27,6 +31,7 @@ class Sink(Protocol):
 
         Raises:
             ConnectionLost: If one was not. Send all of them again: consumers drop repeats by id.
+            OutputRefused: If one is larger than the broker takes.
         """
         ...
 
@@ -56,6 +61,15 @@ class KafkaSink:
                 producer.flush(timeout=ACKNOWLEDGE_TIMEOUT_S)
                 for future in futures:
                     future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
+        except MessageSizeTooLargeError as error:
+            self._drop()
+            largest = max(messages, key=lambda m: len(m.value))
+            msg = (
+                f"expected {self._servers} to take messages of 1 MiB, saw one of "
+                f"{len(largest.value)} bytes refused for its size; raise max.message.bytes of "
+                f"topic {largest.topic!r}"
+            )
+            raise OutputRefused(msg) from error
         except KafkaError as error:
             self._drop()
             raise _lost(self._servers, error) from error

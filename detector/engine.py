@@ -181,9 +181,7 @@ class Engine:
             probability=float(calibration.probability(np.array(score))),
             threshold=float(self.rules.open_level[k]),
             channels=self._channels(readings.x[reading], now, b),
-            peak=max(float(memory["peak"]), score)
-            if not now.restarted[b]
-            else float(memory["peak"]),
+            peak=float(memory["peak"]),
             cause="gap" if status == "close" and now.restarted[b] else "normal",
             model=manifest.name,
             version=manifest.version,

@@ -5,6 +5,7 @@ DetectorError
 │   ├── SettingsRejected
 │   └── ArtifactRejected
 ├── ConnectionLost   the broker does not answer: back off, commit nothing, try again
+├── OutputRefused    the broker will never take a message: stop, commit nothing (exit code 1)
 └── DeadLetterLimit  too much of the input is bad: stop before all of it is set aside (exit code 3)
 
 A bad record is not an error here: it is data (`records.BadRecord`) and travels with its poll.
@@ -30,6 +31,10 @@ class ArtifactRejected(Refused):
 
 class ConnectionLost(DetectorError):
     """The broker cannot be reached now; nothing was lost, try again later."""
+
+
+class OutputRefused(DetectorError):
+    """A message is one that the broker never takes; sending it again would not help."""
 
 
 class DeadLetterLimit(DetectorError):

@@ -3,7 +3,9 @@
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -23,7 +25,8 @@ def notifier(address: str | None) -> Callable[[str], None]:
     where = "\0" + address[1:] if address.startswith("@") else address
 
     def notify(state: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        # A manager that does not listen any more is no reason to stop.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(state.encode(), where)
 
     return notify
@@ -68,8 +71,18 @@ class Health:
         return True, "scoring"
 
 
+class _Threaded(ThreadingMixIn, WSGIServer):
+    """A thread a connection: a client that says nothing holds nobody else up."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away in the middle is no event."""
+
+
 class _Quiet(WSGIRequestHandler):
-    timeout = 10  # seconds; a client that sends nothing does not hold the server
+    timeout = 10  # seconds; then a client that sends nothing is let go
 
     def log_message(self, *_: object) -> None:
         """Probes come every few seconds: no line for each."""
@@ -112,7 +125,7 @@ class Server:
             start(status, [("Content-Type", "text/plain; charset=utf-8")])
             return [f"{why}\n".encode()]
 
-        self._server = make_server(host, port, app, WSGIServer, _Quiet)
+        self._server = make_server(host, port, app, _Threaded, _Quiet)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

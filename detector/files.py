@@ -79,7 +79,7 @@ class Part:
 def read_parts(
     path: Path, columns: Columns, form: Format, stream: str, part_rows: int = PART_ROWS
 ) -> Iterator[Part]:
-    """Yield a file's rows, each either as a reading or as a bad record.
+    """Yield a file's rows, each either as a reading or as a bad record; at least one part.
 
     Args:
         path: `.csv`, `.parquet` or `.jsonl` (also `.ndjson`).
@@ -101,6 +101,8 @@ def read_parts(
             part = _part(first, table, columns, form, stream)
             first += len(part.times)
             yield part
+        if not first:
+            yield _part(0, {name: [] for name in columns.names}, columns, form, stream)
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         msg = f"{path}: expected a readable {path.suffix} file, saw: {error}"
         raise SettingsRejected(msg) from error
@@ -133,13 +135,17 @@ def _text(cell: object) -> str:
 def _numbers(cells: Cells, column: str, faults: Faults) -> Doubles:
     """Turn cells into [rows] float64; NaN where nothing is in them."""
     try:
-        return np.array(cells, np.float64)
-    except (ValueError, TypeError):
-        numbers = np.full(len(cells), np.nan)
-    wrong = np.zeros(len(cells), np.bool_)
+        numbers = np.array(cells, np.float64)
+        if numbers.ndim == 1:
+            return numbers
+    except (ValueError, TypeError, OverflowError):
+        pass  # at least one is no number: find out which
+    numbers, wrong = np.full(len(cells), np.nan), np.zeros(len(cells), np.bool_)
     for row, cell in enumerate(cells):
         try:
             numbers[row] = float(cell)
+        except OverflowError:
+            numbers[row] = np.inf
         except (ValueError, TypeError):
             wrong[row] = _text(cell).strip().lower() not in MISSING
     _refuse(wrong, cells, f"a number in {column!r}", faults)
@@ -158,12 +164,12 @@ def _stamp(cell: object) -> Stamp:
     if isinstance(cell, int | float):
         return cell
     text = _text(cell).strip()
-    try:
-        return datetime.fromisoformat(text)
+    try:  # first: digits alone are a date without separators to `fromisoformat`
+        return float(text)
     except ValueError:
         pass
     try:
-        return float(text)
+        return datetime.fromisoformat(text)
     except ValueError:
         return np.nan
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detector.errors import DeadLetterLimit
-from detector.records import BadRecord
+from detector.records import BadRecord, Partition
 
 WINDOW_S = 60.0
 # Below this many records in a minute a share of them says little.
@@ -23,15 +23,16 @@ class DeadLetters:
 
     consecutive: int
     share: float
-    _run: int = 0
+    _run: dict[Partition, int] = field(default_factory=dict)
     _window_start_s: float = field(default=float("-inf"))
     _seen: int = 0
     _bad: int = 0
 
-    def note(self, records: int, bad: list[BadRecord], now_s: float) -> None:
+    def note(self, partition: Partition, records: int, bad: list[BadRecord], now_s: float) -> None:
         """Count one chunk.
 
         Args:
+            partition: Where it is from.
             records: How many records it had.
             bad: Those that were bad, by rising index.
             now_s: Seconds on any clock that does not go back.
@@ -43,7 +44,7 @@ class DeadLetters:
             self._window_start_s, self._seen, self._bad = now_s, 0, 0
         self._seen += records
         self._bad += len(bad)
-        longest = self._longest_run(records, [b.index for b in bad])
+        longest = self._longest_run(partition, records, [b.index for b in bad])
         if longest >= self.consecutive:
             msg = f"{longest} bad records in a row, the limit is {self.consecutive}"
         elif self._seen >= FEW and self._bad > self.share * self._seen:
@@ -61,12 +62,12 @@ class DeadLetters:
         )
         raise DeadLetterLimit(msg + why + remedy)
 
-    def _longest_run(self, records: int, bad: list[int]) -> int:
+    def _longest_run(self, partition: Partition, records: int, bad: list[int]) -> int:
         """Return the longest run in this chunk, counting the one it may continue."""
         good = np.setdiff1d(np.arange(records), bad)
         if not len(good):
-            self._run += records
-            return self._run
-        edges = np.concatenate([[-1 - self._run], good, [records]])
-        self._run = records - 1 - int(good[-1])
+            self._run[partition] = self._run.get(partition, 0) + records
+            return self._run[partition]
+        edges = np.concatenate([[-1 - self._run.get(partition, 0)], good, [records]])
+        self._run[partition] = records - 1 - int(good[-1])
         return int(np.diff(edges).max()) - 1

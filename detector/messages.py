@@ -13,7 +13,8 @@ from detector.records import US_PER_S, Alert, BadRecord, Chunk, Message, Reading
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
 
 # A dead letter must fit where its original did not: brokers accept 1 MiB unless told otherwise.
-DEAD_LETTER_BYTES = 900_000
+DEAD_LETTER_BYTES = 900_000  # key and value
+DEAD_LETTER_KEY_BYTES = 100_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -75,9 +76,12 @@ def alert_message(alert: Alert, topic: str) -> Message:
 def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
     """Return a bad record as it came, with where it came from and why it is here in headers.
 
-    A value too large for a broker's default limit is cut, and says so.
+    A key or value too large for a broker's default limit is cut, and a header says how long it
+    was.
     """
-    value = chunk.values[bad.index] or b""
+    key, value = chunk.keys[bad.index] or b"", chunk.values[bad.index] or b""
+    kept_key = key[:DEAD_LETTER_KEY_BYTES]
+    kept_value = value[: DEAD_LETTER_BYTES - len(kept_key)]
     headers = [
         ("detector_reason", bad.reason.encode()),
         ("detector_detail", bad.detail.encode()),
@@ -85,10 +89,11 @@ def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
         ("detector_partition", str(chunk.partition.number).encode()),
         ("detector_offset", str(int(chunk.offsets[bad.index])).encode()),
     ]
-    if len(value) > DEAD_LETTER_BYTES:
+    if len(kept_key) < len(key):
+        headers.append(("detector_key_bytes", str(len(key)).encode()))
+    if len(kept_value) < len(value):
         headers.append(("detector_value_bytes", str(len(value)).encode()))
-        value = value[:DEAD_LETTER_BYTES]
-    return Message(topic, chunk.keys[bad.index], value, tuple(headers))
+    return Message(topic, kept_key or chunk.keys[bad.index], kept_value, tuple(headers))
 
 
 def score_messages(

@@ -125,7 +125,7 @@ class Pipeline:
         arena = self._arenas.setdefault(partition, self._engine.new_arena())
         with self._timed("decode"):
             decoded = decode(chunk, self._form)
-        self._limit.note(len(chunk.values), decoded.bad, self._clock.monotonic_s())
+        self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._timed("score"):
             outcome = self._engine.run(
                 arena, decoded.readings, partition, keep_trace=topics.scores is not None

@@ -63,6 +63,9 @@ def score_file(
     Raises:
         SettingsRejected: If a file cannot be read or written, or a column is unknown.
     """
+    if target.exists() and source.exists() and source.samefile(target):
+        msg = f"{target}: expected another file than the one to score"
+        raise SettingsRejected(msg)
     manifest = engine.model.manifest
     channels = [channel.name for channel in manifest.channels]
     strangers = names.keys() - {"ts", "stream", *channels}

@@ -42,7 +42,7 @@ def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Sco
         model: The exported autoencoder.
         readings: The poll's N readings.
         tick: [B] indices into them, of distinct streams.
-        before: [B] what their streams left behind. `before.model` may be modified.
+        before: [B] what their streams left behind. Its `model` and `pace` may be modified.
 
     Returns:
         What the model said of the readings that were not late.

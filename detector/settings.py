@@ -13,6 +13,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -164,16 +165,21 @@ def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
         msg = f"expected settings in {path}, saw no such file; mend --config or {CONFIG_VARIABLE}"
         raise SettingsRejected(msg)
     known = _known_variables()
-    strangers = [n for n in sorted(os.environ) if n.startswith(PREFIX) and n not in known]
+    ours = [name for name in sorted(os.environ) if name.upper().startswith(PREFIX)]
+    strangers = [name for name in ours if name.upper() not in known]
+    unknown = f"unknown in the environment: {', '.join(strangers)}; " if strangers else ""
     try:
         settings = Settings(**{k: v for k, v in overrides.items() if v is not None})
     except ValidationError as error:
-        raise SettingsRejected(_explain(error)) from error
+        raise SettingsRejected(unknown + _explain(error)) from error
+    except SettingsError as error:  # a variable that is no table
+        msg = f"{unknown}expected single settings such as {PREFIX}KAFKA__TOPIC, saw: {error}"
+        raise SettingsRejected(msg) from error
     except ValueError as error:  # the TOML does not parse
         msg = f"{path}: expected TOML, saw: {error}"
         raise SettingsRejected(msg) from error
     if strangers:
-        msg = f"unknown in the environment: {', '.join(strangers)}; `detector run --help` lists all"
+        msg = f"{unknown}`detector run --help` lists all settings"
         raise SettingsRejected(msg)
     return settings
 

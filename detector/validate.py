@@ -101,10 +101,11 @@ def epoch_us(stamps: Sequence[Stamp]) -> Doubles:
     """
     try:
         ts = np.array(stamps, np.float64)
-    except TypeError:  # a datetime among them
-        ts = np.array([_epoch_s(t) if isinstance(t, datetime) else t for t in stamps], np.float64)
+    except (TypeError, OverflowError):  # a datetime among them, or a number of 400 digits
+        ts = np.array([_epoch(stamp) for stamp in stamps], np.float64)
     unit = np.searchsorted(EPOCH_LIMITS, np.abs(ts), side="right")
-    us: Doubles = np.rint(ts * np.array(EPOCH_TO_US)[unit])
+    with np.errstate(invalid="ignore"):  # infinity
+        us: Doubles = np.rint(ts * np.array(EPOCH_TO_US)[unit])
     return us
 
 
@@ -120,7 +121,9 @@ def check_times(
         form: How far ahead a reading may be.
         faults: Grows.
     """
-    absurd = ~((ts_us >= EARLIEST_US) & (ts_us <= arrived_us + form.max_future_us))
+    # A record without a timestamp (-1) cannot tell what is ahead of it.
+    latest_us = np.where(arrived_us < 0, np.inf, arrived_us + form.max_future_us)
+    absurd = ~((ts_us >= EARLIEST_US) & (ts_us <= latest_us))
 
     def explain(n: int) -> str:
         return (
@@ -136,23 +139,24 @@ def check_values(values: Doubles, record: Ints, form: Format, faults: Faults) ->
     """Return values as float32, and how many were out of bounds and are missing now.
 
     Args:
-        values: [N, C] float64, NaN where missing; changed in place.
+        values: [N, C] float64, NaN where missing.
         record: [N] the record each reading came in.
         form: The channels and their bounds.
         faults: Grows by readings without any value, or with an infinite one.
     """
+    with np.errstate(over="ignore"):
+        x = values.astype(np.float32)
+    infinite = np.any(np.isinf(x), axis=1)
+    flag(faults, record, infinite, "not_finite", lambda _: "a value is not finite in float32")
     outside = 0
     if form.bounds:
         low, high = np.array(form.bounds).T
         beyond = (values < low) | (values > high)
-        values[beyond] = np.nan
+        x[beyond] = np.nan
         outside = int(beyond.sum())
-    with np.errstate(over="ignore"):
-        x = values.astype(np.float32)
-    infinite, absent = np.isinf(x), np.isnan(x)
-    flag(faults, record, np.any(infinite, axis=1), "not_finite", lambda _: "a value is not finite")
+    absent = np.all(np.isnan(x), axis=1)
     nothing = f"none of the model's channels ({', '.join(form.channels)}) has a value"
-    flag(faults, record, np.all(absent, axis=1), "no_values", lambda _: nothing)
+    flag(faults, record, absent, "no_values", lambda _: nothing)
     return x, outside
 
 
@@ -194,5 +198,10 @@ def _stream_fault(key: bytes | None, form: Format) -> str | None:
     return None
 
 
-def _epoch_s(stamp: datetime) -> float:
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+def _epoch(stamp: Stamp) -> float:
+    if isinstance(stamp, datetime):
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+    try:
+        return float(stamp)
+    except OverflowError:
+        return np.inf

@@ -138,10 +138,13 @@ def manifest(channels: int = 2, **changes: object) -> Manifest:
                 extremal_index=0.5,
             ),
         ),
-        "golden": Golden(x=(), expected=(), residual=(), score=()),
         "training": {},
     }
-    return Manifest.model_validate(made | changes)
+    made |= changes
+    row, calibration = (0.0,) * len(made["channels"]), made["calibration"]  # type: ignore[arg-type]
+    score = (0.0,) * len(calibration)  # type: ignore[arg-type]
+    golden = Golden(x=(row,), expected=(row,), residual=(row,), score=(score,))
+    return Manifest.model_validate({"golden": golden} | made)
 
 
 class StubModel:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detector.errors import Refused, SettingsRejected
 from detector.model import load
-from training.config import Config, read_config
+from training.config import Config, DataChannel, read_config
 from training.evaluate import evaluate, measure
 from training.export import export
 from training.plots import draw_scores
@@ -127,7 +127,10 @@ def _entries() -> str:
         lines += [f"  [{table}]"] if fields else []
         for name, field in fields.items():
             default = "required" if field.is_required() else field.default
-            lines.append(f"    {name} ({default}): {field.description or ''}".rstrip(": "))
+            lines.append(f"    {name} ({default}): {field.description}")
+            if name == "channels":
+                inner = DataChannel.model_fields.items()
+                lines += [f"      {key}: {entry.description}" for key, entry in inner]
     return "\n".join(lines)
 
 

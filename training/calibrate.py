@@ -192,7 +192,7 @@ def tail(kind: str, scores: Floats, row: Ints) -> Calibration:
         row: [N] their rows, rising; neighbours in time differ by one.
 
     Raises:
-        ValueError: If there are too few readings to speak of a tail.
+        ValueError: If there are too few readings to speak of a tail, or all are alike.
     """
     if len(scores) < TAIL_READINGS:
         msg = (
@@ -206,6 +206,9 @@ def tail(kind: str, scores: Floats, row: Ints) -> Calibration:
     levels, first = np.unique(np.quantile(values, body), return_index=True)
     exceedance = 1 - np.array(body)[first]
     excess = values[values > levels[-1]] - levels[-1]
+    if not len(excess):
+        msg = f"expected held-out scores that differ, saw all of the highest at {levels[-1]:.3g}"
+        raise ValueError(msg)
     shape, _, scale = stats.genpareto.fit(excess, floc=0)
     if not 0 <= shape <= 1:
         shape, scale = max(0.0, min(shape, 1.0)), excess.mean() * (1 - max(0.0, min(shape, 0.5)))

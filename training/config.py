@@ -101,6 +101,14 @@ class Score(Table):
         min_length=1,
         description="Readings over which residuals are smoothed, each a horizon of its own.",
     )
+
+    @model_validator(mode="after")
+    def _first_is_plain(self) -> Self:
+        if self.memories[0] != 1:
+            msg = f"expected memories to begin with 1 (not smoothed), saw {self.memories[0]:g}"
+            raise ValueError(msg)
+        return self
+
     warm_up: Count = Field(30, description="Readings after a start that are never alerted.")
 
 
@@ -135,7 +143,7 @@ def read_config(path: Path) -> Config:
     except OSError as error:
         msg = f"{path}: expected a training configuration, saw: {error.strerror}"
         raise SettingsRejected(msg) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # neither TOML nor text
         msg = f"{path}: expected TOML, saw: {error}"
         raise SettingsRejected(msg) from error
     try:

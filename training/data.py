@@ -104,7 +104,7 @@ class History:
             For each share, its pieces of at least two rows.
         """
         gaps = np.flatnonzero(np.diff(self.ts_us) > gap_s * US_PER_S) + 1
-        cuts = np.cumsum((0.0, *shares))
+        cuts = np.minimum(np.cumsum((0.0, *shares)) / sum(shares), 1.0)
         split: list[list[Piece]] = []
         for low, high in pairwise(cuts):
             pieces = []
@@ -184,8 +184,9 @@ def find_files(patterns: tuple[str, ...], root: Path) -> list[tuple[Path, str]]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        path = root / pattern
-        matches = [path] if path.is_file() else sorted(root.glob(pattern))
+        path = (root / pattern).absolute()  # from here, a pattern may begin anywhere
+        found_here = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        matches = [path] if path.is_file() else sorted(p for p in found_here if p.is_file())
         if not matches:
             msg = f"expected data files at {path}, saw none; mend `files`"
             raise SettingsRejected(msg)

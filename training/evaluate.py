@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from detector.engine import Engine, Trace
+from detector.errors import SettingsRejected
 from detector.files import Columns, read_parts
 from detector.judge import rules
 from detector.model import StepModel
-from detector.records import US_PER_S, Bools, Doubles, Floats, Ints, Partition, Readings
-from detector.validate import Format
+from detector.records import US_PER_S, BadRecord, Bools, Doubles, Floats, Ints, Partition, Readings
+from detector.validate import Format, without_faults
 from training.config import Config, Evaluate
 from training.data import find_files, mapping
 
@@ -84,6 +85,9 @@ def evaluate(
 
     Returns:
         A track for each stream.
+
+    Raises:
+        SettingsRejected: If there is no reading in the files.
     """
     engine = Engine(model, rules(model.manifest, settings.false_alarms_per_stream_day))
     columns, form = mapping(config.data)
@@ -91,20 +95,29 @@ def evaluate(
     columns = Columns(columns.time, (*columns.channels, settings.label), columns.stream)
     anything = (-np.inf, np.inf)
     form = Format((*form.channels, settings.label), (*form.bounds, anything))
-    tracks: dict[str, Track] = {}
+    arena, pieces = engine.new_arena(), []
     for path, name in find_files(settings.files, root):
         progress(name)
-        arena, pieces = engine.new_arena(), []
         for part in read_parts(path, columns, form, name):
-            all_of = part.decoded.readings
-            readings = Readings(
-                all_of.streams, all_of.stream, all_of.ts_us, all_of.x[:, :-1], all_of.offset
-            )
+            readings, label = _without_label(part.decoded.readings)
             outcome = engine.run(arena, readings, Partition(name, 0), keep_trace=True)
             assert outcome.trace is not None  # noqa: S101 - it was asked for
-            pieces.append((readings, outcome.trace, all_of.x[:, -1] > 0))
-        tracks |= _tracks(pieces, model, settings.skip_rows)
+            pieces.append((readings, outcome.trace, label))
+    tracks = _tracks(pieces, model, settings.skip_rows)
+    if not tracks:
+        msg = f"expected labelled readings in {', '.join(settings.files)}, saw none"
+        raise SettingsRejected(msg)
     return tracks
+
+
+def _without_label(both: Readings) -> tuple[Readings, Bools]:
+    """Take the last channel off; a reading without any other value is none."""
+    x, label = both.x[:, :-1], np.nan_to_num(both.x[:, -1]) != 0
+    empty = np.all(np.isnan(x), axis=1)
+    record = np.arange(len(x))
+    faults = {row: BadRecord(row, "no_values", "") for row in np.flatnonzero(empty).tolist()}
+    readings = Readings(both.streams, both.stream, both.ts_us, x, both.offset)
+    return without_faults(readings, record, faults), label[~empty]
 
 
 def measure(tracks: Iterable[Track]) -> Figures:

@@ -151,7 +151,7 @@ class Autoencoder(nn.Module):
         h, c = self._cell(z, h, c)
         read = Read(z, missing, h, forecast)
         smoothed = [self.errors(read)]
-        for m, before in enumerate(torch.split(memory, 2 * self.channels, 1), 1):
+        for m, before in enumerate(self._horizons(memory), 1):
             smoothed.append(before + self.rate[m] * (smoothed[0] - before))
         said = self.say(read, torch.stack(smoothed))
         return *said, torch.cat([h, c, self.ahead(h), *smoothed[1:]], 1)
@@ -203,7 +203,7 @@ class Autoencoder(nn.Module):
         """Smooth errors [B, T, E] over every horizon: [M, B, T, E], and the memory after."""
         horizons = [error]
         left = []
-        for m, kept in enumerate(torch.split(memory, 2 * self.channels, 1), 1):
+        for m, kept in enumerate(self._horizons(memory), 1):
             before, smoothed = kept, []
             for now in error.unbind(1):
                 before = before + self.rate[m] * (now - before)
@@ -254,6 +254,11 @@ class Autoencoder(nn.Module):
         # No logarithm: onnxruntime's gives other bits to the last rows of a tick.
         score = torch.cat(distances, -1).mean(-1, keepdim=True)
         return Scored(expected * self.scale + self.mean, residual, score)
+
+    def _horizons(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """Take the memory [B, (M - 1) E] apart: M - 1 times [B, E]."""
+        widths = [2 * self.channels] * (len(self.rate) - 1)
+        return tuple(torch.split(memory, widths, 1)) if widths else ()
 
     def _code(self, hidden: Tensor) -> Tensor:
         return torch.tanh(self.expand(torch.tanh(self.squeeze(self.dropout(hidden)))))

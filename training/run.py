@@ -16,17 +16,19 @@ import numpy as np
 import torch
 
 from detector.artifact import Calibration
+from detector.errors import SettingsRejected
 from detector.model import OnnxModel
 from detector.records import Floats
 from training.calibrate import LEAD, calibrate, score_rows
 from training.config import Config, read_config
-from training.data import History, read_history
+from training.data import History, Piece, read_history
 from training.export import export
 from training.model import Autoencoder
 from training.plots import draw_calibration, draw_losses
 from training.train import Fitted, Losses, fit
 
 GAP_PERIODS = 60  # a silence longer than this many readings makes a stream new
+ENOUGH_ROWS = 50  # of each share; below, nothing can be said of a tail
 SAMPLE_ROWS = 2000  # of held-out history, kept for the traces that prove a file
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scipy")
 
@@ -63,11 +65,15 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     period_s = config.data.period_s or history.period_s
     gap_s = config.data.largest_gap_s or GAP_PERIODS * period_s
     train, valid, held_out = history.split(config.fit.shares, gap_s, LEAD)
+    _require_enough(train, valid, held_out)
 
     fitted = fit(config, history, train, valid, progress.epoch)
     _write_losses(folder, fitted)
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
-    calibration = calibrate(fitted.model, history, valid, held_out, config.fit)
+    try:
+        calibration = calibrate(fitted.model, history, valid, held_out, config.fit)
+    except ValueError as error:
+        raise SettingsRejected(str(error)) from error
     scores, _ = score_rows(fitted.model, history, held_out, config.fit)
     draw_calibration(folder / "calibration.png", calibration, scores)
 
@@ -94,7 +100,15 @@ def save(folder: Path, model: Autoencoder, about: dict[str, object], sample: Flo
 
 
 def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
-    """Read what `save` wrote."""
+    """Read what `save` wrote.
+
+    Raises:
+        SettingsRejected: If that is not there.
+    """
+    for name in ("config.toml", "about.json", "weights.npz"):
+        if not (folder / name).is_file():
+            msg = f"{folder}: expected a run folder as `training fit` leaves it, saw no {name}"
+            raise SettingsRejected(msg)
     config = read_config(folder / "config.toml")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     model = Autoencoder(len(config.data.channels), config.network, config.score.memories)
@@ -103,6 +117,18 @@ def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
         names = [name for name in weights.files if name != "sample"]
         model.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
     return model.eval(), about, sample
+
+
+def _require_enough(*shares: Sequence[Piece]) -> None:
+    names = ("training", "validation", "calibration")
+    for name, share in zip(names, shares, strict=True):
+        rows = sum(len(piece) - piece.lead for piece in share)
+        if rows < ENOUGH_ROWS:
+            msg = (
+                f"expected at least {ENOUGH_ROWS} readings for {name}, saw {rows}; give more "
+                "history, or mend `shares` in [fit]"
+            )
+            raise SettingsRejected(msg)
 
 
 def tell_history(history: History, say: Callable[[str], object]) -> None:

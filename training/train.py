@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from detector.errors import SettingsRejected
 from training.config import Config, Fit
 from training.data import History, Piece
 from training.lanes import Batch, batches, cut, start_fresh
@@ -58,6 +59,9 @@ def fit(
         train: What the network learns from.
         valid: Later pieces that decide when to stop.
         progress: Takes the losses after each pass.
+
+    Raises:
+        SettingsRejected: If no channel ever moves.
     """
     options, device = config.fit, "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
@@ -109,6 +113,9 @@ def _standardise(model: Autoencoder, history: History, train: Sequence[Piece]) -
     mean = total / np.maximum(count, 1)
     scale = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
     moves = scale > SCALE_FLOOR * np.maximum(np.abs(mean + shift), SCALE_FLOOR)
+    if not moves.any():
+        msg = "expected a channel that moves in the training rows, saw only constants"
+        raise SettingsRejected(msg)
     model.mean.copy_(torch.from_numpy(mean + shift))
     model.scale.copy_(torch.from_numpy(np.where(moves, scale, 1.0)))
     model.scored.copy_(torch.from_numpy(moves.astype(np.float64)))

@@ -24,6 +24,7 @@ POLL_RECORDS = Kafka().max_poll_records
 SAMPLE_S = 0.05  # how long one side runs before it is the other's turn
 ROUNDS = 15
 FEW_STREAMS, MANY_STREAMS = 1_000, 200_000
+NOISE = 16  # different readings of a stream, over and over
 POLLS = 10  # that one side takes before it is the other's turn
 
 
@@ -31,28 +32,28 @@ def engine_beside_session(path: Path, width: int) -> dict[str, float]:
     """Return the readings/s of the engine and of bare `session.run`, on ticks of `width`."""
     model = load(path)
     engine, session = Engine(model, _rules(model)), model._session
-    arena, second = engine.new_arena(), START_S
-    x = np.random.default_rng(0).normal(MEAN, SPREAD, (width, len(CHANNELS))).astype(np.float32)
-    feed = {"x": x, "state": np.zeros((width, model.manifest.state_width), np.float32)}
-    streams, stream = [stream_id(n) for n in range(width)], np.arange(width)
+    arena, played = engine.new_arena(), _Ticks(width)
+    state = np.zeros((width, model.manifest.state_width), np.float32)
+    for x in played.noise:  # until the states are as those of real streams
+        state = model.step(x, state).state
 
-    def tick(at_s: int) -> Readings:
-        return Readings(streams, stream, np.full(width, at_s * US_PER_S), x, stream)
+    def engine_s(ticks: list[Readings]) -> float:
+        return _seconds(lambda: [engine.run(arena, tick, PARTITION) for tick in ticks])
 
-    once_s = min(_seconds(lambda: session.run(OUTPUTS, feed)) for _ in range(10))
-    repeats = max(int(SAMPLE_S / once_s), 1)
+    def session_s(ticks: list[Readings]) -> float:
+        feeds = [{"x": tick.x, "state": state} for tick in ticks]
+        return _seconds(lambda: [session.run(OUTPUTS, feed) for feed in feeds])
+
+    engine_s(played.next(100))
+    repeats = max(int(SAMPLE_S / session_s(played.next(100)) * 100), 1)
     pairs = []
     for _ in range(ROUNDS):
-        ticks = [tick(second + n) for n in range(repeats)]
-        second += repeats
-        engine_s = _seconds(lambda: [engine.run(arena, t, PARTITION) for t in ticks])  # noqa: B023
-        session_s = _seconds(lambda: [session.run(OUTPUTS, feed) for _ in range(repeats)])
-        pairs.append((engine_s, session_s))
-    readings = width * repeats
+        ticks = played.next(repeats)
+        pairs.append((engine_s(ticks), session_s(ticks)))
     return {
-        f"engine_over_session_run_b{width}": median(session / engine for engine, session in pairs),
-        f"engine_b{width}_per_s": readings / median(engine for engine, _ in pairs),
-        f"session_run_b{width}_per_s": readings / median(session for _, session in pairs),
+        f"engine_over_session_run_b{width}": median(bare / ours for ours, bare in pairs),
+        f"engine_b{width}_per_s": width * repeats / median(ours for ours, _ in pairs),
+        f"session_run_b{width}_per_s": width * repeats / median(bare for _, bare in pairs),
     }
 
 
@@ -83,6 +84,31 @@ def memory(path: Path) -> dict[str, float]:
         "bytes_per_stream": (_resident_bytes() - before) / MANY_STREAMS,
         "arena_bytes_per_stream": arena.nbytes / MANY_STREAMS,
     }
+
+
+class _Ticks:
+    """Readings of the same streams, each a second after the last."""
+
+    def __init__(self, width: int) -> None:
+        random = np.random.default_rng(0)
+        shape = (NOISE, width, len(CHANNELS))
+        self.noise = random.normal(MEAN, SPREAD, shape).astype(np.float32)
+        self._streams = [stream_id(number) for number in range(width)]
+        self._at_s = START_S
+
+    def next(self, ticks: int) -> list[Readings]:
+        width, start_s = len(self._streams), self._at_s
+        self._at_s += ticks
+        return [
+            Readings(
+                self._streams,
+                np.arange(width),
+                np.full(width, at_s * US_PER_S),
+                self.noise[at_s % NOISE],
+                np.arange(width),
+            )
+            for at_s in range(start_s, self._at_s)
+        ]
 
 
 class _Stages:

@@ -1,6 +1,7 @@
 """A record becomes readings, or one bad record that says why."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from detector.decode import decode
 from detector.records import US_PER_S, Partition
 from detector.validate import REASONS, Decoded, Format
 
-FORM = Format(("pressure", "temp"))
+FORM = Format(("pressure", "flow"))
 NOW_S = 1_700_000_000  # when all records arrived, see fakes.Record
 GOOD = b'{"ts": 1700000000, "values": [1.5, 2.5]}'
 NESTED = b"[" * 100_000
@@ -48,53 +49,37 @@ def x_of(values: object, form: Format = FORM) -> list[float]:
     return x
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        (None, "empty"),  # a tombstone
-        (b"", "empty"),
-        (b"[]", "empty"),
-        (b"hello", "not_json"),
-        (b"\x00\x01\n", "not_json"),
-        (b"\xff\xfe\xfd", "not_json"),
-        (b'{"ts": 1700000000, "values": [1, 2]', "not_json"),
-        (GOOD + b"x", "not_json"),
-        (b'{"ts": 1700000000, "values": {"\xff": 1}}', "not_json"),
-        (b'{"ts": 1700000000, "values": [1, 2], "more": ' + NESTED, "not_json"),
-        (NESTED, "schema"),
-        (b"null", "schema"),
-        (b"3", "schema"),
-        (b"[3]", "schema"),
-        (b'{"values": [1, 2]}', "schema"),
-        (b'{"ts": 1700000000}', "schema"),
-        (reading(ts=None), "schema"),
-        (reading(ts=True), "schema"),
-        (reading(ts="1700000000"), "schema"),
-        (reading(ts="yesterday"), "schema"),
-        (reading(values=3), "schema"),
-        (reading(values=["1.5", 2]), "schema"),
-        (reading(values={"pressure": "1.5"}), "schema"),
-        (reading(values=[True, 2]), "schema"),
-        (reading(values=[[1], 2]), "schema"),
-        (reading(values=["1.5", float("nan")]), "schema"),
-        (reading(values=[]), "arity"),
-        (reading(values=[1]), "arity"),
-        (reading(values=[1, 2, 3]), "arity"),
-        (reading(values={}), "no_values"),
-        (reading(values=[None, None]), "no_values"),
-        (reading(values=[float("nan"), None]), "no_values"),
-        (reading(values={"colour": 1}), "no_values"),
-        (reading(values=[float("inf"), 2]), "not_finite"),
-        (reading(values={"temp": float("-inf")}), "not_finite"),
-        (reading(values=[1e300, 2]), "not_finite"),
-        (reading(values=[1, -3.5e38]), "not_finite"),
-        (b" " * (10 << 20), "too_large"),
-        (b"[" + b",".join([GOOD] * 200_000) + b"]", "too_large"),
+def with_values(*several: object) -> list[bytes]:
+    return [reading(values=values) for values in several]
+
+
+NAN, INF = float("nan"), float("inf")
+HEAD = b'{"ts": 1700000000, "values": '
+BAD: dict[str, list[bytes | None]] = {
+    "empty": [None, b"", b"[]"],
+    "too_large": [GOOD + b" " * (10 << 20), b"[" + b",".join([GOOD] * 200_000) + b"]"],
+    "not_json": [
+        *(b"hello", b"\x00\x01\n", b"\xff\xfe\xfd", GOOD[:-1], GOOD + b"x"),
+        *(HEAD + b'{"\xff": 1}}', GOOD[:-1] + b', "more": ' + NESTED),
     ],
+    "schema": [
+        *(NESTED, b"null", b"3", b"[3]", b'{"values": [1, 2]}', b'{"ts": 1700000000}'),
+        *(reading(ts) for ts in (None, True, "1700000000", "yesterday", [NOW_S])),
+        *with_values(3, ["1.5", 2], {"pressure": "1.5"}, [True, 2], [[1], 2], [NAN, "1.5"]),
+    ],
+    "arity": [*with_values([], [1], [1, 2, 3])],
+    "no_values": [*with_values({}, [None, None], [NAN, None], {"colour": 1})],
+    "not_finite": [*with_values([INF, 2], {"flow": -INF}, [1e300, 2], [1, -3.5e38])],
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "value"),
+    [(reason, value) for reason, values in BAD.items() for value in values],
     ids=lambda argument: repr(argument)[:60],
 )
 def test_a_value_that_is_no_reading_is_set_aside_with_its_reason(
-    value: bytes | None, reason: str
+    reason: str, value: bytes | None
 ) -> None:
     assert fault(value) == reason
 
@@ -134,11 +119,23 @@ def test_times_are_epoch_numbers_of_any_unit_or_rfc_3339(ts: object, expected_us
     assert time_of(ts) == expected_us
 
 
+def test_a_time_without_an_offset_is_utc_wherever_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        assert time_of("2023-11-14T22:13:20") == NOW_S * US_PER_S
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize(
     "ts",
     [0, -1, 946_684_799, "1970-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", NOW_S + 3601]
     + [(NOW_S + 3601) * 10**power for power in (3, 6, 9)]
-    + [10**30, 1e300, float("inf"), float("nan"), "9999-12-31T23:59:59-23:59"],
+    + [10**30, 1e300, INF, NAN, "9999-12-31T23:59:59-23:59"],
 )
 def test_a_time_before_2000_or_too_far_ahead_of_its_record_is_set_aside(ts: object) -> None:
     assert fault(reading(ts)) == "time"
@@ -155,26 +152,28 @@ def test_a_time_may_be_as_far_ahead_of_its_record_as_the_format_says() -> None:
 
 
 def test_values_come_by_name_in_any_order_or_by_place() -> None:
-    assert x_of([1.5, 2.5]) == x_of({"temp": 2.5, "pressure": 1.5}) == [1.5, 2.5]
+    assert x_of([1.5, 2.5]) == x_of({"flow": 2.5, "pressure": 1.5}) == [1.5, 2.5]
 
 
 @pytest.mark.parametrize(
-    "values", [[None, 2], [float("nan"), 2], {"temp": 2}, {"pressure": None, "temp": 2}], ids=str
+    "values", [[None, 2], [NAN, 2], {"flow": 2}, {"pressure": None, "flow": 2}], ids=str
 )
 def test_a_channel_that_is_absent_null_or_nan_is_missing(values: object) -> None:
     assert np.array_equal(x_of(values), [np.nan, 2], equal_nan=True)
 
 
 def test_channels_the_model_does_not_know_are_ignored_and_counted() -> None:
-    wordy = {"pressure": 1, "temp": 2, "colour": 3, "taste": None}
-    assert x_of(wordy) == [1, 2]
-    said = taken((b"a", reading(values=wordy)), (b"b", reading(values={"temp": 2, "taste": 4})))
-    assert (said.bad, said.unknown_values) == ([], 3)
+    wordy = (b"a", reading(values={"pressure": 1, "flow": 2, "colour": 3, "taste": None}))
+    sparse = (b"b", reading(values={"flow": 2, "taste": 4}))
+    for records, unknown in (((wordy,), 2), ((sparse,), 1), ((wordy, sparse), 3)):
+        said = taken(*records)
+        assert (said.bad, said.unknown_values) == ([], unknown)
+        assert (said.readings.x[:, 1] == 2).all()
 
 
 def test_a_lone_channel_needs_no_special_case() -> None:
     form = Format(("pressure",))
-    assert x_of({"pressure": 1, "temp": 2}, form) == x_of([1], form) == [1]
+    assert x_of({"pressure": 1, "flow": 2}, form) == x_of([1], form) == [1]
 
 
 def test_values_outside_their_bounds_are_missing_and_counted() -> None:
@@ -186,7 +185,7 @@ def test_values_outside_their_bounds_are_missing_and_counted() -> None:
 
 
 def test_one_record_may_carry_many_readings() -> None:
-    several = b"[" + reading(NOW_S, [1, 2]) + b"," + reading(NOW_S + 1, {"temp": 4}) + b"]"
+    several = b"[" + reading(NOW_S, [1, 2]) + b"," + reading(NOW_S + 1, {"flow": 4}) + b"]"
     said = taken((b"b", GOOD), (b"a", several))
     readings = said.readings
     assert [readings.streams[s] for s in readings.stream] == [b"b", b"a", b"a"]
@@ -203,15 +202,21 @@ def test_one_bad_reading_sets_its_whole_record_aside(wrong: bytes) -> None:
     assert said.readings.streams == [b"b"]
 
 
+def test_the_first_fault_of_a_record_is_the_one_that_is_told() -> None:
+    assert fault(reading(0, [INF]), key=None) == "stream_id"
+    assert fault(reading(0, [INF])) == "arity"
+    assert fault(reading(0, [INF, None])) == "time"
+
+
 def test_good_records_keep_their_order_and_offsets_among_bad_ones() -> None:
     said = taken(
         (b"b", reading(values=[0, 1])),
         (b"c", b"nonsense"),
-        (b"a", reading(values=[2, float("nan")])),
+        (b"a", reading(values=[2, NAN])),
         (None, GOOD),
         (b"b", reading(values={"pressure": 4})),
         (b"c", None),
-        (b"a", reading(values=[6, float("inf")])),
+        (b"a", reading(values=[6, INF])),
     )
     assert said.readings.offset.tolist() == [0, 2, 4]
     assert said.readings.x[:, 0].tolist() == [0, 2, 4]

@@ -178,7 +178,9 @@ def test_levels_are_ordered_and_allow_the_rate_that_was_asked_for(
     alarms_per_day: float, shape: float
 ) -> None:
     calm = manifest().calibration[0]
-    wild = Calibration.model_validate(calm.model_dump() | {"shape": shape, "extremal_index": 0.2})
+    wild = Calibration.model_validate(
+        calm.model_dump() | {"kind": "onset", "shape": shape, "extremal_index": 0.2}
+    )
     made = rules(manifest(calibration=(calm, wild), period_s=2.0), alarms_per_day)
     assert (made.close_level < made.open_level).all()
     assert (made.open_level < made.critical_level).all()

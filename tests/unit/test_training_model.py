@@ -15,9 +15,7 @@ B, T, C, H, MEMORIES = 3, 40, 4, 8, (1.0, 5.0, 20.0)
 def model() -> Autoencoder:
     """A network whose every calibrated number matters."""
     torch.manual_seed(0)
-    model = Autoencoder(
-        C, Network(hidden=H, bottleneck=2, window=3), MEMORIES, noise=0.1, dropout=0.1
-    )
+    model = Autoencoder(C, Network(hidden=H, bottleneck=2, window=3), MEMORIES)
     for name, buffer in model.named_buffers():
         if name in ("scale", "spread", "error_scale", "blend"):
             buffer.uniform_(0.3, 1)
@@ -92,6 +90,19 @@ def test_streams_do_not_change_each_other(model: Autoencoder, missing: float) ->
         assert_same(Scored(*(part[b : b + 1] for part in together)), whole(model, x[b : b + 1])[0])
 
 
+@torch.no_grad()
+def test_a_missing_value_is_filled_with_the_forecast_and_nothing_is_no_evidence(
+    model: Autoencoder,
+) -> None:
+    x = readings(0.3)
+    x[:, 20] = torch.nan
+    read, _ = model.unroll(x, model.fresh(B))
+    missing = torch.isnan(x)
+    assert torch.equal(read.z[missing], read.forecast[missing])
+    assert not torch.equal(read.z[~missing], read.forecast[~missing])
+    assert not model.errors(read)[:, 20].any()
+
+
 def test_a_missing_channel_has_no_residual_and_is_not_looked_at(model: Autoencoder) -> None:
     x = readings(0)
     x[:, 10:20, 1] = torch.nan
@@ -140,10 +151,10 @@ def test_no_reading_makes_it_say_what_is_not_finite(model: Autoencoder, value: f
     assert after[0, -1] < 3 * after[2, -1]  # the extreme is forgotten
 
 
-def test_training_is_noisy_and_evaluation_is_not(model: Autoencoder) -> None:
-    x = readings(0)
-    once, again = (whole(model, x)[0].score for _ in range(2))
+@pytest.mark.parametrize(("noise", "dropout"), [(0.1, 0), (0, 0.1)])
+def test_training_is_noisy_and_evaluation_is_not(noise: float, dropout: float) -> None:
+    model, x = Autoencoder(C, Network(hidden=H), MEMORIES, noise, dropout), readings(0)
+    once, again = (whole(model.eval(), x)[0].score for _ in range(2))
     assert torch.equal(once, again)
-    model.train()
-    noisy, noisier = (whole(model, x)[0].score for _ in range(2))
-    assert not torch.equal(noisy, noisier)
+    once, again = (whole(model.train(), x)[0].score for _ in range(2))
+    assert not torch.equal(once, again)
