@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -31,6 +32,7 @@ STREAMS, SECONDS = 1_000, 150
 NAIVE_RECORDS = 30_000  # it is slow, and steady
 ROUNDS_S = 110.0  # begin no other round after this
 WIDTHS = (1, 64, 1024, 8192)
+ALERT_WIDTH = 1024  # measured once more with a stream in alert
 
 Result = TypeVar("Result")
 Figures = dict[str, float]
@@ -56,6 +58,7 @@ def main() -> None:
         figures |= apart(stages.memory, model)
         for width in WIDTHS:
             figures |= apart(stages.engine_beside_session, model, width)
+        figures |= apart(partial(stages.engine_beside_session, alert=True), model, ALERT_WIDTH)
         figures |= apart(stages.many_beside_few, model)
     with console.status("the daemon and other consumers"), TansuBroker() as broker:
         figures |= consumers(broker.bootstrap_servers, model)

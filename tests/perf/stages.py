@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from played import CHANNELS, MEAN, SPREAD, START_S, RoundRobin, stream_id
+from played import CHANNELS, MEAN, OFF, SPREAD, START_S, RoundRobin, stream_id
 
 from detector.decode import decode
 from detector.engine import Engine
@@ -28,11 +28,14 @@ NOISE = 16  # different readings of a stream, over and over
 POLLS = 10  # that one side takes before it is the other's turn
 
 
-def engine_beside_session(path: Path, width: int) -> dict[str, float]:
-    """Return the readings/s of the engine and of bare `session.run`, on ticks of `width`."""
+def engine_beside_session(path: Path, width: int, *, alert: bool = False) -> dict[str, float]:
+    """Return the readings/s of the engine and of bare `session.run`, on ticks of `width`.
+
+    With `alert` one stream is in alert all the time, so that no tick is judged in passing.
+    """
     model = load(path)
     engine, session = Engine(model, _rules(model)), model._session
-    arena, played = engine.new_arena(), _Ticks(width)
+    arena, played = engine.new_arena(), _Ticks(width, alert=alert)
     state = np.zeros((width, model.manifest.state_width), np.float32)
     for x in played.noise:  # until the states are as those of real streams
         state = model.step(x, state).state
@@ -50,10 +53,11 @@ def engine_beside_session(path: Path, width: int) -> dict[str, float]:
     for _ in range(ROUNDS):
         ticks = played.next(repeats)
         pairs.append((engine_s(ticks), session_s(ticks)))
+    case = f"b{width}_in_alert" if alert else f"b{width}"
     return {
-        f"engine_over_session_run_b{width}": median(bare / ours for ours, bare in pairs),
-        f"engine_b{width}_per_s": width * repeats / median(ours for ours, _ in pairs),
-        f"session_run_b{width}_per_s": width * repeats / median(bare for _, bare in pairs),
+        f"engine_over_session_run_{case}": median(bare / ours for ours, bare in pairs),
+        f"engine_{case}_per_s": width * repeats / median(ours for ours, _ in pairs),
+        f"session_run_{case}_per_s": width * repeats / median(bare for _, bare in pairs),
     }
 
 
@@ -89,10 +93,11 @@ def memory(path: Path) -> dict[str, float]:
 class _Ticks:
     """Readings of the same streams, each a second after the last."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, alert: bool) -> None:
         random = np.random.default_rng(0)
         shape = (NOISE, width, len(CHANNELS))
         self.noise = random.normal(MEAN, SPREAD, shape).astype(np.float32)
+        self.noise[:, :1] += OFF * alert
         self._streams = [stream_id(number) for number in range(width)]
         self._at_s = START_S
 
