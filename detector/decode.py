@@ -5,14 +5,17 @@ whole or not at all: one bad reading in an array sets the whole record aside.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from detector.records import BadRecord, Chunk, Doubles, Ints, Readings
 from detector.validate import (
@@ -27,6 +30,8 @@ from detector.validate import (
 )
 
 Values = dict[str, float | None] | list[float | None]
+
+_values_of = attrgetter("values")
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -48,9 +53,14 @@ def decode(chunk: Chunk, form: Format) -> Decoded:
     """
     bad: Faults = {}
     streams, stream = encode_streams(chunk.keys, form, bad)
-    parsed, record = _parse(chunk.values, form, bad)
-    values, unknown = _rows([r.values for r in parsed], record, form, bad)
-    times = epoch_us([r.ts for r in parsed])
+    regular = _parse_regular(chunk.values, form)
+    if regular is not None:
+        times, values = regular
+        record, unknown = np.arange(len(values)), 0
+    else:
+        parsed, record = _parse(chunk.values, form, bad)
+        values, unknown = _rows([r.values for r in parsed], record, form, bad)
+        times = epoch_us([r.ts for r in parsed])
     ts_us = check_times(times, chunk.stamps_us[record], record, form, bad)
     x, out_of_bounds = check_values(values, record, form, bad)
     readings = Readings(streams, stream[record], ts_us, x, chunk.offsets[record])
@@ -59,6 +69,44 @@ def decode(chunk: Chunk, form: Format) -> Decoded:
 
 
 _decode: Callable[[Any], Any] = msgspec.json.Decoder(Reading | list[Reading]).decode
+
+
+@cache
+def _regular_decoder(channels: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Return a decoder of one reading whose values are an object of these channels alone.
+
+    The names are known beforehand, so it makes no dictionary: twice as fast as any reading.
+    """
+    fields = [f"c{c}" for c in range(len(channels))]
+    values = msgspec.defstruct(
+        "RegularValues",
+        [(field, float, math.nan) for field in fields],
+        rename=dict(zip(fields, channels, strict=True)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    reading = msgspec.defstruct("RegularReading", [("ts", float), ("values", values)], gc=False)
+    return msgspec.json.Decoder(reading).decode
+
+
+def _parse_regular(values: Sequence[bytes | None], form: Format) -> tuple[Doubles, Doubles] | None:
+    """Decode what nearly all producers write: one reading a record, epoch times, no null.
+
+    Returns:
+        [R] times in microseconds and [R, C] float64, NaN where a channel is missing; None where
+        a record is anything else, be it bad.
+    """
+    try:
+        decode_one = _regular_decoder(form.channels)
+        if max(map(len, values), default=0) > form.max_value_bytes:  # type: ignore[arg-type]
+            return None
+        parsed = list(map(decode_one, values))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    cells = chain.from_iterable(map(astuple, map(_values_of, parsed)))
+    width = len(form.channels)
+    rows = np.fromiter(cells, np.float64, len(parsed) * width).reshape(-1, width)
+    return epoch_us([r.ts for r in parsed]), rows
 
 
 def _parse(values: Sequence[bytes | None], form: Format, bad: Faults) -> tuple[list[Reading], Ints]:

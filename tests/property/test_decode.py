@@ -2,6 +2,7 @@
 
 import json
 from itertools import groupby
+from unittest.mock import patch
 
 import numpy as np
 from fakes import MemoryBroker, MemorySource, Record
@@ -115,3 +116,14 @@ def test_valid_readings_arrive_as_they_were_in_their_order(
     assert readings.ts_us.tolist() == [reading[1] for reading in sent]
     expected = np.array([reading[2] for reading in sent], np.float32)
     assert np.array_equal(readings.x, expected, equal_nan=True)
+
+
+@given(st.lists(record | st.builds(Record, key=key, value=nearly.map(json.dumps).map(str.encode))))
+@settings(deadline=None, max_examples=300)
+def test_the_short_cut_for_regular_records_says_what_the_long_way_says(
+    records: list[Record],
+) -> None:
+    with patch("detector.decode._parse_regular", lambda *_: None):
+        long = taken(records) if records else None
+    short = taken(records) if records else None
+    assert repr(short) == repr(long)
