@@ -1,44 +1,22 @@
-"""The command line: settings, wiring, signals, exit codes."""
+"""The command line: settings in, exit codes out."""
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
 from pydantic import ValidationError
 
-from detector.artifact import Manifest
 from detector.check import check
-from detector.clock import SystemClock
-from detector.emit import KafkaSink, LineSink, Sink
+from detector.daemon import rules_of, run
 from detector.engine import Engine
-from detector.errors import (
-    ConnectionLost,
-    DeadLetterLimit,
-    OutputRefused,
-    Refused,
-    SettingsRejected,
-)
-from detector.expose import Health, Server, notifier
-from detector.judge import Rules, rules
-from detector.limit import DeadLetters
+from detector.errors import Refused, SettingsRejected
 from detector.logs import set_up_logs
-from detector.metrics import Metrics
 from detector.model import load
-from detector.pipeline import Pipeline, Topics
-from detector.records import US_PER_S
-from detector.settings import Judge, Settings, describe, notify_socket, read_settings
-from detector.source import KafkaSource, Subscription
-from detector.validate import Format, format_of
+from detector.settings import Judge, describe, read_settings
 
-EXIT_FAILED = 1
 EXIT_REFUSED = 2
-EXIT_BAD_INPUT = 3
-
-log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,114 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
     set_up_logs(settings.log.level, settings.log.format)
-    model = load(settings.model, settings.model_threads)
-    manifest, clock, metrics = model.manifest, SystemClock(), Metrics()
-    metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
-    health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
-    health.beat()
-    server = _serve(settings, metrics, health)
-    source = KafkaSource(_subscription(settings), clock)
-    sink = _sink(settings)
-    pipeline = Pipeline(
-        source=source,
-        engine=Engine(model, _rules(manifest, settings.judge)),
-        sink=sink,
-        form=_format(manifest, settings),
-        topics=_topics(settings),
-        limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
-        metrics=metrics,
-        health=health,
-        clock=clock,
-        commit_interval_s=settings.delivery.commit_interval_s,
-        shutdown_timeout_s=settings.delivery.shutdown_timeout_s,
-    )
-    _stop_on_signals(pipeline)
-    log.info(
-        "started",
-        model=manifest.name,
-        version=manifest.version[:12],
-        topic=settings.kafka.topic,
-        group=settings.kafka.group,
-        metrics=f"http://{settings.http.host}:{server.port}/metrics",
-    )
-    try:
-        pipeline.run()
-    except DeadLetterLimit as error:
-        log.error("stopped: too much bad input", why=str(error))  # noqa: TRY400 - no bug, no trace
-        return EXIT_BAD_INPUT
-    except OutputRefused as error:
-        log.error("stopped: a message is refused", why=str(error))  # noqa: TRY400
-        return EXIT_FAILED
-    except ConnectionLost as error:
-        log.error("stopped, but not all was kept; it is read again", why=str(error))  # noqa: TRY400
-        return EXIT_FAILED
-    finally:
-        health.notify("STOPPING=1")
-        source.close()
-        sink.close()
-        server.close()
-    log.info("stopped", why="asked to")
-    return 0
-
-
-def _stop_on_signals(pipeline: Pipeline) -> None:
-    def stop(number: int, _: object) -> None:
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
-        log.info("stopping", signal=signal.Signals(number).name)
-        pipeline.stop()
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-
-
-def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
-    http = settings.http
-    try:
-        return Server(http.host, http.port, metrics.registry, health)
-    except OSError as error:
-        msg = (
-            f"expected to listen on {http.host}:{http.port}, saw: {error.strerror}; free the "
-            "port or set DETECTOR_HTTP__PORT"
-        )
-        raise SettingsRejected(msg) from error
-
-
-def _subscription(settings: Settings) -> Subscription:
-    return Subscription(**settings.kafka.model_dump())
-
-
-def _topics(settings: Settings) -> Topics:
-    output = settings.output
-    return Topics(output.alerts_topic, output.dead_letters_topic, output.scores_topic)
-
-
-def _sink(settings: Settings) -> Sink:
-    if settings.output.to == "stdout":
-        return LineSink(sys.stdout)
-    topics = _topics(settings)
-    names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores])]
-    return KafkaSink(settings.kafka.bootstrap_servers, names)
-
-
-def _format(manifest: Manifest, settings: Settings) -> Format:
-    limits = settings.input
-    return format_of(
-        manifest,
-        max_value_bytes=limits.max_value_bytes,
-        max_stream_bytes=limits.max_stream_bytes,
-        max_future_us=int(limits.max_future_s * US_PER_S),
-    )
-
-
-def _rules(manifest: Manifest, settings: Judge) -> Rules:
-    return rules(
-        manifest,
-        settings.false_alarms_per_stream_day,
-        open_after=settings.open_after,
-        close_after=settings.close_after,
-        cool_down_s=settings.cool_down_s,
-    )
+    return run(settings)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -187,7 +58,7 @@ def _score(options: argparse.Namespace) -> int:
     except ValidationError as error:
         msg = f"--false-alarms {options.false_alarms:g}: {error.errors()[0]['msg']}"
         raise SettingsRejected(msg) from error
-    engine = Engine(model, _rules(model.manifest, judge))
+    engine = Engine(model, rules_of(model.manifest, judge))
     summary = score_file(engine, options.input, options.output, dict(options.column), _tell_rows)
     bad = ", ".join(f"{count} {reason}" for reason, count in summary.bad.items())
     print(
@@ -217,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="detector",
         description="Hears in Kafka when a machine behaves unlike itself, and says so.",
         epilog="exit codes: 0 done; 1 failed, not all was kept; 2 refused: a setting, the model "
-        "or a file is wrong; 3 stopped because too much of the input is bad",
+        "or a file is wrong; 3 stopped because too much of the input is bad; 70 ended by its "
+        "watchdog",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     settings = "settings, from the environment or the TOML file:\n" + "\n".join(

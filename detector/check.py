@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from detector.emit import topics_of
 from detector.errors import ConnectionLost, Refused
 from detector.judge import rules
 from detector.model import load
 from detector.settings import Settings
+from detector.topics import topics_of
 
 
 @dataclass(frozen=True, slots=True)

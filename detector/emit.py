@@ -1,26 +1,24 @@
-"""Messages out: to Kafka or to a file. The producing half of what knows kafka-python."""
+"""Alerts and dead letters out. The producing half of what knows kafka-python."""
 
 import json
 import warnings
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
 from detector.errors import ConnectionLost, OutputRefused
 from detector.records import Message
+from detector.topics import connection_lost, create_topics
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
-    from kafka import KafkaAdminClient, KafkaProducer  # type: ignore[import-untyped]
-    from kafka.errors import (  # type: ignore[import-untyped]
-        KafkaError,
-        MessageSizeTooLargeError,
-        TopicAlreadyExistsError,
-    )
+    from kafka import KafkaProducer  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]
 
 # The client holds all that is not acknowledged in memory, without a bound of its own.
 OUTSTANDING = 2000
+OUTSTANDING_BYTES = 16 << 20
 ACKNOWLEDGE_TIMEOUT_S = 30.0
+BATCH_BYTES = 256 << 10
 
 
 class Sink(Protocol):
@@ -52,54 +50,71 @@ class KafkaSink:
     def send(self, messages: Sequence[Message]) -> None:
         """Deliver messages; see `Sink.send`."""
         try:
-            producer = self._producer or self._connect()
-            for start in range(0, len(messages), OUTSTANDING):
-                futures = [
-                    producer.send(m.topic, value=m.value, key=m.key, headers=list(m.headers))
-                    for m in messages[start : start + OUTSTANDING]
-                ]
-                producer.flush(timeout=ACKNOWLEDGE_TIMEOUT_S)
-                for future in futures:
-                    future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
-        except MessageSizeTooLargeError as error:
-            self._drop()
-            largest = max(messages, key=lambda m: len(m.value))
-            msg = (
-                f"expected {self._servers} to take messages of 1 MiB, saw one of "
-                f"{len(largest.value)} bytes refused for its size; raise max.message.bytes of "
-                f"topic {largest.topic!r}"
-            )
-            raise OutputRefused(msg) from error
+            self.deliver(self._producer or self.connect(), messages)
         except KafkaError as error:
-            self._drop()
-            raise _lost(self._servers, error) from error
+            self.drop()
+            raise self.explain(error, messages) from error
 
     def close(self) -> None:
         """Close the producer; see `Sink.close`."""
-        self._drop()
+        self.drop()
 
-    def _connect(self) -> Any:  # noqa: ANN401 - the client ships no types
+    def deliver(self, producer: Any, messages: Sequence[Message]) -> None:  # noqa: ANN401
+        """Send messages and wait until all are acknowledged."""
+        for some in _portions(messages):
+            futures = [
+                producer.send(
+                    m.topic,
+                    value=m.value,
+                    key=m.key,
+                    headers=list(m.headers),
+                    partition=m.partition,
+                )
+                for m in some
+            ]
+            producer.flush(timeout=ACKNOWLEDGE_TIMEOUT_S)
+            for future in futures:
+                future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
+
+    def explain(
+        self, error: KafkaError, messages: Sequence[Message]
+    ) -> ConnectionLost | OutputRefused:
+        """Return the client's error in our terms."""
+        if not isinstance(error, MessageSizeTooLargeError):
+            return connection_lost(self._servers, error)
+        largest = max(messages, key=lambda m: len(m.value or b""))
+        msg = (
+            f"expected {self._servers} to take messages of 1 MiB, saw one of "
+            f"{len(largest.value or b'')} bytes refused for its size; raise max.message.bytes of "
+            f"topic {largest.topic!r}"
+        )
+        return OutputRefused(msg)
+
+    def connect(self, **options: object) -> Any:  # noqa: ANN401 - the client ships no types
+        """Make a producer, with other options than usual where given."""
         servers = self._servers.split(",")
         create_topics(self._servers, self._topics)
-        self._producer = KafkaProducer(
-            bootstrap_servers=servers,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=1,
-            delivery_timeout_ms=int(ACKNOWLEDGE_TIMEOUT_S * 1000),
-            request_timeout_ms=10_000,
-            bootstrap_timeout_ms=5000,
-            reconnect_backoff_max_ms=2000,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        ours = {
+            "bootstrap_servers": servers,
+            "acks": "all",
+            "enable_idempotence": True,
+            "linger_ms": 1,
+            "batch_size": BATCH_BYTES,
+            "delivery_timeout_ms": int(ACKNOWLEDGE_TIMEOUT_S * 1000),
+            "request_timeout_ms": 10_000,
+            "bootstrap_timeout_ms": 5000,
+            "reconnect_backoff_max_ms": 2000,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+        self._producer = KafkaProducer(**ours | options)
         return self._producer
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Forget the producer: after an error its batches and sequence numbers are suspect."""
         if self._producer is not None:
-            self._producer.close(timeout=1)
-            self._producer = None
+            producer, self._producer = self._producer, None
+            producer.close(timeout=1)
 
 
 class LineSink:
@@ -112,7 +127,7 @@ class LineSink:
     def send(self, messages: Sequence[Message]) -> None:
         """Write messages; see `Sink.send`."""
         for message in messages:
-            text = message.value.decode(errors="replace")
+            text = (message.value or b"").decode(errors="replace")
             line = {
                 "topic": message.topic,
                 "key": message.key.decode(errors="replace") if message.key else None,
@@ -133,46 +148,13 @@ def _object(text: str) -> object:
         return text
 
 
-def topics_of(bootstrap_servers: str) -> set[str]:
-    """Return the names of a cluster's topics.
-
-    Raises:
-        ConnectionLost: If it does not answer.
-    """
-    try:
-        with _admin(bootstrap_servers) as admin:
-            return set(admin.list_topics())
-    except KafkaError as error:
-        raise _lost(bootstrap_servers, error) from error
-
-
-def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int = -1) -> None:
-    """Create the topics that are missing.
-
-    Args:
-        bootstrap_servers: Of the cluster.
-        topics: Names.
-        partitions: How many each; the broker's default where -1.
-
-    Raises:
-        ConnectionLost: If the broker does not answer or does not let us.
-    """
-    try:
-        with _admin(bootstrap_servers) as admin:
-            missing = sorted(set(topics) - set(admin.list_topics()))
-            if missing:
-                admin.create_topics({name: {"num_partitions": partitions} for name in missing})
-    except TopicAlreadyExistsError:
-        pass  # another replica was faster
-    except KafkaError as error:
-        raise _lost(bootstrap_servers, error) from error
-
-
-def _admin(bootstrap_servers: str) -> Any:  # noqa: ANN401 - the client ships no types
-    servers = bootstrap_servers.split(",")
-    return closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000))
-
-
-def _lost(bootstrap_servers: str, error: KafkaError) -> ConnectionLost:
-    what = f"{type(error).__name__}: {' '.join(map(str, error.args))}"
-    return ConnectionLost(f"expected Kafka at {bootstrap_servers} to answer, saw {what}")
+def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Cut messages into parts that the client may hold at once."""
+    first = size = 0
+    for n, message in enumerate(messages):
+        size += len(message.value or b"")
+        if n - first == OUTSTANDING or (size > OUTSTANDING_BYTES and n > first):
+            yield messages[first:n]
+            first, size = n, len(message.value or b"")
+    if first < len(messages):
+        yield messages[first:]

@@ -1,7 +1,6 @@
 """batch, score and judge over one partition's readings: the one place where state moves."""
 
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,12 +15,10 @@ from detector.records import (
     Partition,
     Readings,
     Status,
+    alert_id,
 )
 from detector.score import Scored, score
-from detector.state import Arena, Docket, Rows
-
-# Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
-ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
+from detector.state import NEVER_US, Arena, Docket, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +91,7 @@ class Engine:
             keep_trace: Also return what was said of each reading.
         """
         rows = arena.rows(readings.streams)[readings.stream]
+        arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
         trace = self._empty_trace(len(rows)) if keep_trace else None
         alerts: list[tuple[int, Alert]] = []
         scored = warming = restarted = steps = 0
@@ -105,7 +103,7 @@ class Engine:
             docket = before.docket if now.kept is None else before.docket[now.kept]
             verdicts = self._judge(docket, now, readings)
             arena.put(Rows(rows[now.reading], now.step.state, now.pace, verdicts.docket))
-            alerts += self._alerts(readings, now, docket, verdicts, partition)
+            alerts += self._alerts(readings, now, docket, verdicts, partition, arena.adopted)
             steps += 1
             scored += len(now.reading)
             warming += int(np.count_nonzero(~now.warm))
@@ -135,6 +133,7 @@ class Engine:
         before: Docket,
         verdicts: Verdicts,
         partition: Partition,
+        adopted: dict[tuple[bytes, int], str],
     ) -> list[tuple[int, Alert]]:
         """Put the tick's transitions into words, each with the index of its reading."""
         said: list[tuple[int, Alert]] = []
@@ -148,6 +147,9 @@ class Engine:
                 docket = before if status == "close" else verdicts.docket
                 for b, k in np.argwhere(where).tolist():
                     alert = self._alert(readings, now, docket, partition, status, b, k)
+                    if status == "close" and adopted:
+                        stream = readings.streams[int(readings.stream[now.reading[b]])]
+                        alert = replace(alert, id=adopted.pop((stream, k), alert.id))
                     said.append((int(now.reading[b]), alert))
         return said
 
@@ -162,16 +164,12 @@ class Engine:
         k: int,
     ) -> Alert:
         manifest, reading, memory = self.model.manifest, int(now.reading[b]), docket[b, k]
-        stream = readings.streams[int(readings.stream[reading])].decode()
+        stream = readings.streams[int(readings.stream[reading])]
         calibration, score = manifest.calibration[k], float(now.step.score[b, k])
         since, offset = int(memory["since_us"]), int(memory["since_offset"])
-        identity = (
-            f"{partition.topic}/{partition.number}/{offset}/{since}/{stream}/"
-            f"{calibration.kind}/{manifest.version}"
-        )
         return Alert(
-            id=str(uuid.uuid5(ALERT_NAMESPACE, identity)),
-            stream=stream,
+            id=alert_id(partition, stream, calibration.kind, manifest.version, since, offset),
+            stream=stream.decode(),
             status=status,
             kind=calibration.kind,
             severity="critical" if memory["critical"] else "warning",

@@ -5,6 +5,7 @@ DetectorError
 │   ├── SettingsRejected
 │   └── ArtifactRejected
 ├── ConnectionLost   the broker does not answer: back off, commit nothing, try again
+├── MembershipLost   the group has given our partitions to others: say nothing more (exit code 1)
 ├── OutputRefused    the broker will never take a message: stop, commit nothing (exit code 1)
 └── DeadLetterLimit  too much of the input is bad: stop before all of it is set aside (exit code 3)
 
@@ -31,6 +32,10 @@ class ArtifactRejected(Refused):
 
 class ConnectionLost(DetectorError):
     """The broker cannot be reached now; nothing was lost, try again later."""
+
+
+class MembershipLost(DetectorError):
+    """The group took us for dead, or another took our place; nothing of this was kept or said."""
 
 
 class OutputRefused(DetectorError):

@@ -41,6 +41,7 @@ class Health:
         notify: Tells the service manager.
         connected: The broker answers.
         assigned: The group has given us our partitions (none is an answer, too).
+        restoring: Partitions whose readings are not judged yet.
         beat_s: When the loop last made progress, on the clock's stopwatch.
     """
 
@@ -49,6 +50,7 @@ class Health:
     notify: Callable[[str], None]
     connected: bool = False
     assigned: bool = False
+    restoring: int = 0
     beat_s: float = 0.0
 
     def beat(self) -> None:
@@ -68,6 +70,8 @@ class Health:
             return False, "the broker does not answer"
         if not self.assigned:
             return False, "waiting for the consumer group to assign partitions"
+        if self.restoring:
+            return False, f"restoring the state of {self.restoring} partitions"
         return True, "scoring"
 
 

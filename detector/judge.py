@@ -130,7 +130,9 @@ def judge(
     after["run"] = run
     after["since_us"] = np.where(first, ts, docket["since_us"])
     after["since_offset"] = np.where(first, at, docket["since_offset"])
-    after["peak"] = np.where(first, score, np.maximum(docket["peak"], score))
+    # A quiet stream's docket must not change: who shares its tick is chance.
+    rising = ((run > 0) | was_open) & (score > docket["peak"])
+    after["peak"] = np.where(first | rising, score, docket["peak"])
 
     opened = ~was_open & (run >= rules.open_after) & (ts >= docket["quiet_until_us"])
     calm = np.where(was_open & (score <= rules.close_level), docket["calm"] + 1, 0)

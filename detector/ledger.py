@@ -1,4 +1,4 @@
-"""How far each partition has been read and committed. Pure: it only keeps the books."""
+"""How far each partition has been read, committed and checkpointed. Pure: it keeps the books."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,20 @@ from detector.records import Partition
 
 @dataclass(slots=True)
 class Ledger:
-    """Positions a partition: the offset of the next record to read, and to commit.
+    """Positions a partition: the offset of the next record to read, to commit, to checkpoint.
 
-    Always read >= committed. A partition that was never read has no entry.
+    Once a partition is live, read >= committed >= checkpointed. Before, read is behind: what
+    was said already is read again in silence. A partition that was never read has no entry.
     """
 
     read: dict[Partition, int] = field(default_factory=dict)
     committed: dict[Partition, int] = field(default_factory=dict)
+    checkpointed: dict[Partition, int] = field(default_factory=dict)
+
+    def begin(self, partition: Partition, checkpointed: int, committed: int) -> None:
+        """Note where a restored partition goes on."""
+        self.read[partition] = self.checkpointed[partition] = checkpointed
+        self.committed[partition] = committed
 
     def note_read(self, partition: Partition, next_offset: int) -> None:
         """Move a partition's read position forward.
@@ -29,7 +36,7 @@ class Ledger:
 
     def due(self) -> dict[Partition, int]:
         """Return the positions that were read and are not committed yet."""
-        return {p: n for p, n in self.read.items() if self.committed.get(p) != n}
+        return {p: n for p, n in self.read.items() if n > self.committed.get(p, -1)}
 
     def note_committed(self, positions: dict[Partition, int]) -> None:
         """Note what the broker has acknowledged."""
@@ -37,5 +44,5 @@ class Ledger:
 
     def forget(self, partition: Partition) -> None:
         """Drop a partition that is no longer ours."""
-        self.read.pop(partition, None)
-        self.committed.pop(partition, None)
+        for positions in (self.read, self.committed, self.checkpointed):
+            positions.pop(partition, None)

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from detector.restore import OUTCOMES
+
 TIMES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DELAYS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
 SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
@@ -25,6 +27,10 @@ class Metrics:
         self.restarts = Counter(
             "detector_stream_starts", "Streams that began afresh: new, or after a gap.", registry=r
         )
+        self.replayed = Counter(
+            "detector_replayed_readings", "Readings read again in silence after a restore.",
+            registry=r,
+        )  # fmt: skip
         self.unknown_values = Counter(
             "detector_unknown_values", "Values of channels the model does not know.", registry=r
         )
@@ -67,7 +73,44 @@ class Metrics:
             "detector_broker_losses", "Times the broker did not answer.", registry=r
         )
         self.rebalances = Counter("detector_rebalances", "Polls that moved partitions.", registry=r)
+        self.lost_partitions = Counter(
+            "detector_lost_partitions", "Partitions that the group gave to others unasked.",
+            registry=r,
+        )  # fmt: skip
+        # What is kept.
         self.commits = Counter("detector_commits", "Commits acknowledged.", registry=r)
+        self.units = Counter(
+            "detector_deliveries", "Commits that said something or kept state.", registry=r
+        )
+        self.dropped_commits = Counter(
+            "detector_dropped_commits", "Commits of nothing said, refused while partitions moved.",
+            registry=r,
+        )  # fmt: skip
+        self.position = Gauge(
+            "detector_position_offset", "Next record to read, to commit, to checkpoint.",
+            ["partition", "position"], registry=r,
+        )  # fmt: skip
+        self.checkpoints = Counter("detector_checkpoints", "Partition states written.", registry=r)
+        self.checkpoint_bytes = Counter(
+            "detector_checkpoint_written_bytes", "Bytes of state written.", registry=r
+        )
+        self.evicted = Counter(
+            "detector_evicted_streams", "Streams forgotten: idle, or too many.", registry=r
+        )
+        self.restores = Counter(
+            "detector_restores", "Partitions that went on with their state, or why not.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
+        for outcome in OUTCOMES:
+            self.restores.labels(outcome)
+        self.restore_time = Histogram(
+            "detector_restore_seconds", "From a partition's assignment to its state.",
+            buckets=TIMES_S, registry=r,
+        )  # fmt: skip
+        self.restoring = Gauge("detector_restoring_partitions", "Restored right now.", registry=r)
+        self.restore_left = Gauge(
+            "detector_restore_left_records", "Records of state still to read.", registry=r
+        )
         self.model = Gauge(
             "detector_model_info", "1 for the model in use.", ["name", "version"], registry=r
         )

@@ -4,8 +4,9 @@ Axes: R records of one poll and partition, N readings, B streams of a tick, C ch
 K kinds of evidence, S state width. Times are int64 microseconds since the epoch (`*_us`).
 """
 
+import uuid
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 US_PER_S = 1_000_000
+
+# Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
+ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
 
 
 class Partition(NamedTuple):
@@ -43,14 +47,55 @@ class Chunk:
     keys: list[bytes | None]
     values: list[bytes | None]
 
+    @property
+    def next_offset(self) -> int:
+        """Offset of the record after the last of these."""
+        return int(self.offsets[-1]) + 1
+
+    def split(self, offset: int) -> tuple[Self, Self]:
+        """Return the records before `offset`, and the others."""
+        at = int(np.searchsorted(self.offsets, offset))
+        return self._slice(slice(0, at)), self._slice(slice(at, None))
+
+    def _slice(self, where: slice) -> Self:
+        return type(self)(
+            self.partition,
+            self.offsets[where],
+            self.stamps_us[where],
+            self.keys[where],
+            self.values[where],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one poll brought: records, and partitions that came or went during it."""
+    """What one poll brought: records, and partitions that came or went during it.
+
+    Attributes:
+        chunks: At most one a partition.
+        assigned: Now ours; nothing of them comes before they are started.
+        revoked: Not ours any more: given back.
+        lost: Not ours any more: the group took us for dead and gave them to others.
+    """
 
     chunks: list[Chunk] = field(default_factory=list)
     assigned: frozenset[Partition] = frozenset()
     revoked: frozenset[Partition] = frozenset()
+    lost: frozenset[Partition] = frozenset()
+
+
+class Bounds(NamedTuple):
+    """Offsets of an input partition.
+
+    Attributes:
+        start: Of the oldest record that is still there.
+        end: After the newest.
+        committed: Where the group stands; None where it has committed nothing.
+    """
+
+    start: int
+    end: int
+    committed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +198,34 @@ class Alert:
     offset: int
 
 
+def alert_id(
+    partition: Partition, stream: bytes, kind: str, version: str, since_us: int, since_offset: int
+) -> str:
+    """Return an alert's id: the same in every replay, on every replica.
+
+    Args:
+        partition: Of the input.
+        stream: Whose alert it is.
+        kind: Of evidence.
+        version: Of the model that opened it.
+        since_us: Event time of its first reading.
+        since_offset: And its offset.
+    """
+    where = f"{partition.topic}/{partition.number}/{since_offset}/{since_us}"
+    return str(uuid.uuid5(ALERT_NAMESPACE, f"{where}/{stream.decode()}/{kind}/{version}"))
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record to send."""
+    """One record to send.
+
+    Attributes:
+        value: None deletes what the key stands for, in a compacted topic.
+        partition: Where to; by the key where None.
+    """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None

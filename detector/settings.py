@@ -44,7 +44,13 @@ class Kafka(Table):
     )
     poll_timeout_s: Seconds = Field(0.5, description="How long a poll waits for records.")
     session_timeout_s: float = Field(
-        45.0, ge=6, le=1800, description="Silence after which the group takes a member for dead."
+        45.0, ge=1, le=1800, description="Silence after which the group takes a member for dead."
+    )
+    group_instance_id: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name of this replica, the same after a restart: it gets its partitions back.",
     )
     from_beginning: bool = Field(
         default=True,
@@ -92,10 +98,37 @@ class DeadLetterLimit(Table):
 
 
 class Delivery(Table):
-    """How progress is kept."""
+    """What is promised, and how progress is kept."""
 
+    guarantee: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once",
+        description="exactly_once: transactions; at_least_once: a crash may repeat alert ids.",
+    )
     commit_interval_s: Seconds = Field(5.0, description="Commit at least this often.")
+    checkpoint_interval_s: Seconds = Field(
+        30.0, description="State is written this often; a restart replays at most as much."
+    )
+    transaction_timeout_s: float = Field(
+        30.0, ge=5, le=900, description="The broker undoes a transaction that takes longer."
+    )
     shutdown_timeout_s: Seconds = Field(20.0, description="How long a SIGTERM may take.")
+    watchdog_s: float = Field(
+        300.0, ge=10, description="A loop that stands still this long ends the process."
+    )
+
+
+class State(Table):
+    """What is kept of every stream."""
+
+    topic: Topic | None = Field(
+        None, description="Compacted topic that keeps state; None: the group's name and -state."
+    )
+    max_streams: int = Field(
+        1_000_000, ge=1, description="Beyond, the streams longest idle are forgotten."
+    )
+    ttl_s: Seconds = Field(
+        604_800.0, description="A stream idle for longer (event time) is forgotten."
+    )
 
 
 class Http(Table):
@@ -130,6 +163,7 @@ class Settings(BaseSettings):
     output: Output = Output()
     dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
     delivery: Delivery = Delivery()
+    state: State = State()
     http: Http = Http()
     log: Log = Log()
 

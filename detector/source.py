@@ -1,41 +1,82 @@
 """Readings in: poll, assign, revoke, commit. The consuming half of what knows kafka-python."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from detector.clock import Clock
-from detector.errors import ConnectionLost
-from detector.records import Chunk, Partition, Polled
+from detector.errors import ConnectionLost, MembershipLost
+from detector.group import Moves, Subscription
+from detector.records import Bounds, Chunk, Partition, Polled
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
-    from kafka import ConsumerRebalanceListener, KafkaConsumer  # type: ignore[import-untyped]
-    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor  # type: ignore[import-untyped]
-    from kafka.errors import KafkaError  # type: ignore[import-untyped]
+    from kafka import KafkaConsumer  # type: ignore[import-untyped]
+    from kafka.errors import (  # type: ignore[import-untyped]
+        CommitFailedError,
+        FencedInstanceIdError,
+        IllegalGenerationError,
+        KafkaError,
+        RebalanceInProgressError,
+        UnknownMemberIdError,
+    )
     from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 # An idle consumer cannot tell silence from a dead broker, so it asks this often.
 ASK_INTERVAL_S = 2.0
-ANSWER_TIMEOUT_S = 5.0
+_ANSWER_MS = 5000
+NOT_A_MEMBER = (
+    CommitFailedError,
+    FencedInstanceIdError,
+    IllegalGenerationError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 
 class Source(Protocol):
     """Where readings come from."""
 
-    def poll(self) -> Polled:
+    def poll(self, timeout_s: float | None = None) -> Polled:
         """Return new records, and the partitions that came or went since the last poll.
 
-        Records of a partition come in the order of their offsets, each once; a partition's
-        records come after its assignment and never after its revocation.
+        Records of a partition come in the order of their offsets, each once: from `start` on
+        and never after its revocation or loss.
+
+        Args:
+            timeout_s: How long to wait for records; as configured where None.
 
         Raises:
             ConnectionLost: If the broker does not answer. Poll again later: it goes on where
                 it was.
+            MembershipLost: If another process has taken our place in the group.
         """
+        ...
+
+    def bounds(self, partition: Partition) -> Bounds:
+        """Return the offsets of an assigned partition.
+
+        What an earlier owner has committed in a transaction counts, even if the transaction is
+        being completed right now.
+
+        Raises:
+            ConnectionLost: If the broker does not answer.
+        """
+        ...
+
+    def start(self, partition: Partition, offset: int | None) -> None:
+        """Let an assigned partition's records come.
+
+        Args:
+            partition: One that was assigned.
+            offset: Of the first record to come; None: the first that the group has not done
+                with.
+        """
+        ...
+
+    def position(self, partition: Partition) -> int | None:
+        """Return the offset of the next record to come, where it is known."""
         ...
 
     def commit(self, positions: dict[Partition, int]) -> None:
@@ -43,6 +84,19 @@ class Source(Protocol):
 
         Raises:
             ConnectionLost: If that was not acknowledged.
+            MembershipLost: If the partitions are, or may be, another's.
+        """
+        ...
+
+    def membership(self) -> object:
+        """Return what proves to a transaction that the partitions are still ours."""
+        ...
+
+    def note(self, partition: Partition) -> str:
+        """Return the note that stands beside the group's position; empty where there is none.
+
+        Raises:
+            ConnectionLost: If the broker does not answer.
         """
         ...
 
@@ -60,64 +114,6 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """How to join a consumer group; see `settings.Kafka` for the fields."""
-
-    bootstrap_servers: str
-    topic: str
-    group: str
-    max_poll_records: int = 5000
-    poll_timeout_s: float = 0.5
-    session_timeout_s: float = 45.0
-    from_beginning: bool = True
-
-    def client_options(self) -> dict[str, Any]:
-        """Return what kafka-python calls these, and the defaults of its that do harm."""
-        return {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
-            "group_id": self.group,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest" if self.from_beginning else "latest",
-            "allow_auto_create_topics": False,
-            "isolation_level": "read_committed",
-            "partition_assignment_strategy": (CooperativeStickyAssignor,),
-            "max_poll_records": self.max_poll_records,
-            "session_timeout_ms": int(self.session_timeout_s * 1000),
-            "heartbeat_interval_ms": int(self.session_timeout_s * 1000 / 10),
-            "max_partition_fetch_bytes": 4 << 20,
-            "reconnect_backoff_max_ms": 2000,
-            "bootstrap_timeout_ms": 5000,
-            "metrics_enabled": False,  # ours say what matters
-        }
-
-
-class _Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is untyped
-    """Notes what moved; it runs on the client's thread, inside our poll."""
-
-    def __init__(self) -> None:
-        self.assigned: set[Partition] = set()
-        self.revoked: set[Partition] = set()
-        self.settled = False
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self.settled = True
-        self.assigned |= {Partition(*tp) for tp in assigned}
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        gone = {Partition(*tp) for tp in revoked}
-        self.assigned -= gone
-        self.revoked |= gone
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self.on_partitions_revoked(lost)
-
-    def take(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
-        moved = frozenset(self.assigned), frozenset(self.revoked)
-        self.assigned, self.revoked = set(), set()
-        return moved
-
-
 class KafkaSource:
     """A member of a consumer group; a `Source`. Connects at its first poll."""
 
@@ -126,29 +122,62 @@ class KafkaSource:
         self._subscription = subscription
         self._clock = clock
         self._consumer: Any = None
-        self._moves = _Moves()
+        self._moves: Moves | None = None
         self._asked_s = 0.0
 
-    def poll(self) -> Polled:
+    def poll(self, timeout_s: float | None = None) -> Polled:
         """Return new records; see `Source.poll`."""
         consumer = self._consumer or self._connect()
+        if timeout_s is None:
+            timeout_s = self._subscription.poll_timeout_s
         try:
-            timeout_ms = int(self._subscription.poll_timeout_s * 1000)
-            fetched = consumer.poll(timeout_ms=timeout_ms)
+            fetched = consumer.poll(timeout_ms=int(timeout_s * 1000))
             if fetched:
                 self._asked_s = self._clock.monotonic_s()
             else:
                 self._ask_if_alive(consumer)
+        except FencedInstanceIdError as error:
+            raise self._not_a_member(error) from error
         except KafkaError as error:
             raise self._lost(error) from error
-        assigned, revoked = self._moves.take()
+        assert self._moves is not None  # noqa: S101 - made with the consumer
+        assigned, revoked, lost = self._moves.take()
         chunks = [_chunk(Partition(*tp), records) for tp, records in fetched.items()]
-        return Polled(chunks, assigned, revoked)
+        return Polled(chunks, assigned, revoked, lost)
 
     @property
     def settled(self) -> bool:
         """Whether the group has assigned partitions to us at least once."""
-        return self._moves.settled
+        return self._moves is not None and self._moves.settled
+
+    def bounds(self, partition: Partition) -> Bounds:
+        """Ask for a partition's offsets; see `Source.bounds`."""
+        tp, consumer, timeout_ms = TopicPartition(*partition), self._consumer, _ANSWER_MS
+        try:
+            # Under read_committed the coordinator answers when no offsets are pending.
+            committed = consumer.committed(tp, timeout_ms=timeout_ms)
+            start = consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
+            end = consumer.end_offsets([tp], timeout_ms=timeout_ms)[tp]
+        except KafkaError as error:
+            raise self._lost(error) from error
+        return Bounds(start, end, committed)
+
+    def start(self, partition: Partition, offset: int | None) -> None:
+        """Let a partition's records come; see `Source.start`."""
+        tp = TopicPartition(*partition)
+        if tp not in self._consumer.assignment():
+            return  # gone already; the next poll says so
+        if offset is not None:
+            self._consumer.seek(tp, offset)
+        self._consumer.resume(tp)
+
+    def position(self, partition: Partition) -> int | None:
+        """Return the offset of the next record; see `Source.position`."""
+        tp = TopicPartition(*partition)
+        if tp not in self._consumer.assignment():
+            return None
+        position = self._consumer.position(tp, timeout_ms=0)
+        return None if position is None else int(position)
 
     def commit(self, positions: dict[Partition, int]) -> None:
         """Commit; see `Source.commit`."""
@@ -156,9 +185,24 @@ class KafkaSource:
             TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in positions.items()
         }
         try:
-            self._consumer.commit(offsets, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+            self._consumer.commit(offsets, timeout_ms=_ANSWER_MS)
+        except NOT_A_MEMBER as error:
+            raise self._not_a_member(error) from error
         except KafkaError as error:
             raise self._lost(error) from error
+
+    def membership(self) -> object:
+        """Return the group's generation and who we are in it; see `Source.membership`."""
+        return self._consumer.group_metadata()
+
+    def note(self, partition: Partition) -> str:
+        """Ask for the note of the last commit; see `Source.note`."""
+        tp = TopicPartition(*partition)
+        try:
+            kept = self._consumer.committed(tp, metadata=True, timeout_ms=_ANSWER_MS)
+        except KafkaError as error:
+            raise self._lost(error) from error
+        return str(kept.metadata) if kept is not None else ""
 
     def lag(self) -> dict[Partition, int]:
         """Return the lag, from what the last fetch told; see `Source.lag`."""
@@ -175,7 +219,7 @@ class KafkaSource:
     def close(self) -> None:
         """Leave the group; see `Source.close`."""
         if self._consumer is not None:
-            self._consumer.close(autocommit=False, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+            self._consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
             self._consumer = None
 
     def _connect(self) -> Any:  # noqa: ANN401 - the client ships no types
@@ -183,6 +227,7 @@ class KafkaSource:
             consumer = KafkaConsumer(**self._subscription.client_options())
         except KafkaError as error:
             raise self._lost(error) from error
+        self._moves = Moves(consumer)
         consumer.subscribe([self._subscription.topic], listener=self._moves)
         self._consumer = consumer
         return consumer
@@ -198,8 +243,16 @@ class KafkaSource:
             msg = f"topic {topic!r} does not exist; create it or set DETECTOR_KAFKA__TOPIC"
             raise KafkaError(msg)
         one = [TopicPartition(topic, min(partitions))]
-        consumer.end_offsets(one, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+        consumer.end_offsets(one, timeout_ms=_ANSWER_MS)
         self._asked_s = self._clock.monotonic_s()
+
+    def _not_a_member(self, error: KafkaError) -> MembershipLost:
+        msg = (
+            f"expected to be a member of group {self._subscription.group!r}, saw {_said(error)}: "
+            "this process stood still for longer than session_timeout_s, or another one has "
+            "its group_instance_id; start it again"
+        )
+        return MembershipLost(msg)
 
     def _lost(self, error: KafkaError) -> ConnectionLost:
         where = self._subscription.bootstrap_servers

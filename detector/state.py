@@ -30,7 +30,10 @@ Pace = npt.NDArray[np.void]
 Docket = npt.NDArray[np.void]
 
 GROWTH = 1.25  # how much larger the arrays become when they are full
-FIRST_ROWS = 256
+MOST_SLAB_ROWS = 64  # few enough that one busy stream costs little, many enough to write fast
+# A broker takes messages of 1 MiB unless told otherwise; a slab and its stream ids must fit.
+SLAB_BYTES = 900_000
+STREAM_BYTES = 4096  # the longest id that settings allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +46,53 @@ class Rows:
     docket: Docket
 
 
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Neighbouring rows as they are written to the changelog.
+
+    Attributes:
+        number: Which of the arena's slabs.
+        streams: [L] the stream of each row; empty where nobody has it.
+        model: [L, S].
+        pace: [L].
+        docket: [L, K].
+    """
+
+    number: int
+    streams: list[bytes]
+    model: Floats
+    pace: Pace
+    docket: Docket
+
+
 class Arena:
     """The rows of one partition: a stream is a row number, its state one float32 row.
 
     The arrays grow in place (the allocator moves pages, not bytes), so no reading ever pays for
-    a copy of the whole. For that no view of them may leave this class: `take` copies.
+    a copy of the whole. For that no view of them may leave this class: `take` copies. Rows come
+    in slabs; which of them were touched since `settle` is known, so that no more is written to
+    the changelog.
 
     Attributes:
         absorbed: Offset of the next record that the state has not seen.
+        adopted: Ids of alerts that another model, or a state that is lost, has opened; by
+            stream and kind. They close with their stream's next reading.
+        newest_us: Event time of the newest reading.
     """
 
     def __init__(self, width: int, kinds: int) -> None:
         """Start empty, for states [S = width] and K = kinds of evidence."""
         self.absorbed = 0
+        self.adopted: dict[tuple[bytes, int], str] = {}
+        self.newest_us = NEVER_US
+        self.slab_rows = slab_rows(width, kinds)
         self._row_of: dict[bytes, int] = {}
+        self._stream_of: list[bytes] = []
+        self._free: list[int] = []
         self._model = np.zeros((0, width), np.float32)
         self._pace = np.zeros(0, PACE)
         self._docket = np.zeros((0, kinds), DOCKET)
+        self._touched = np.zeros(0, np.bool_)
 
     def __len__(self) -> int:
         """Return how many streams have a row."""
@@ -77,10 +110,9 @@ class Arena:
 
     def rows(self, streams: list[bytes]) -> Ints:
         """Return the row of each stream, making one for a stream never seen."""
-        table = self._row_of
-        rows = [table.setdefault(stream, len(table)) for stream in streams]
-        if len(table) > len(self._model):
-            self._grow(len(table))
+        rows = list(map(self._row_of.get, streams))
+        if None in rows:
+            rows = list(map(self._row, streams))
         return np.array(rows, np.int64)
 
     def take(self, index: Ints) -> Rows:
@@ -97,12 +129,118 @@ class Arena:
         self._model[rows.index] = rows.model
         self._pace[rows.index] = rows.pace
         self._docket[rows.index] = rows.docket
+        self._touched[rows.index // self.slab_rows] = True
+
+    def evict(self, idle_since_us: int, excess: int = 0) -> int:
+        """Forget streams that were idle for long; never one with an open alert.
+
+        Args:
+            idle_since_us: Streams not heard since (event time) go.
+            excess: How many must go at least, the longest idle first.
+
+        Returns:
+            How many went.
+        """
+        last_us = self._pace["last_us"]
+        quiet = (last_us != NEVER_US) & ~self._docket["open"].any(axis=1)
+        gone = quiet & (last_us < idle_since_us)
+        lacking = excess - int(np.count_nonzero(gone))
+        if lacking > 0:
+            left = np.flatnonzero(quiet & ~gone)
+            oldest = np.argsort(last_us[left], kind="stable")[:lacking]
+            gone[left[oldest]] = True
+        rows = np.flatnonzero(gone)
+        for row in rows.tolist():
+            del self._row_of[self._stream_of[row]]
+            self._stream_of[row] = b""
+            self._free.append(row)
+        self._model[rows] = 0
+        self._pace[rows] = np.zeros(1, PACE)
+        self._pace["last_us"][rows] = NEVER_US
+        self._docket[rows] = np.zeros(1, DOCKET)
+        self._touched[rows // self.slab_rows] = True
+        return len(rows)
+
+    # Slabs --------------------------------------------------------------------------------
+
+    def touched(self) -> list[Slab]:
+        """Return copies of the slabs that changed since `settle`."""
+        return [self._slab(number) for number in np.flatnonzero(self._touched).tolist()]
+
+    def settle(self) -> None:
+        """Note that what `touched` returned is kept."""
+        self._touched[:] = False
+
+    def load(self, slab: Slab) -> None:
+        """Take a slab as it was kept; it counts as untouched."""
+        first = slab.number * self.slab_rows
+        self._grow(first + self.slab_rows)
+        where = slice(first, first + len(slab.streams))
+        self._model[where], self._pace[where] = slab.model, slab.pace
+        self._docket[where] = slab.docket
+        self._stream_of += [b""] * (where.stop - len(self._stream_of))
+        self._stream_of[where] = slab.streams
+        table = self._row_of
+        table.update((s, row) for row, s in enumerate(slab.streams, first) if s)
+
+    def loaded(self) -> None:
+        """Find the free rows and the newest reading, once all slabs are loaded."""
+        self._free = [row for row, stream in enumerate(self._stream_of) if not stream]
+        self.newest_us = int(self._pace["last_us"].max(initial=NEVER_US))
+
+    def docket(self) -> tuple[list[bytes], Docket]:
+        """Return every row's stream, empty where it has none, and a copy of its docket, [R, K]."""
+        return list(self._stream_of), self._docket[: len(self._stream_of)].copy()
+
+    def correct(self, index: Ints, docket: Docket) -> None:
+        """Write dockets [B, K] into rows."""
+        self._docket[index] = docket
+        self._touched[index // self.slab_rows] = True
+
+    def _slab(self, number: int) -> Slab:
+        first = number * self.slab_rows
+        streams = self._stream_of[first : first + self.slab_rows]
+        where = slice(first, first + len(streams))
+        return Slab(
+            number,
+            streams,
+            self._model[where].copy(),
+            self._pace[where].copy(),
+            self._docket[where].copy(),
+        )
+
+    def _row(self, stream: bytes) -> int:
+        row = self._row_of.get(stream)
+        if row is None:
+            row = self._free.pop() if self._free else len(self._stream_of)
+            if row == len(self._stream_of):
+                self._grow(row + 1)
+                self._stream_of.append(stream)
+            self._stream_of[row] = stream
+            self._row_of[stream] = row
+        return row
 
     def _grow(self, needed: int) -> None:
-        before = len(self._model)
-        capacity = max(needed, int(before * GROWTH), FIRST_ROWS)
+        before, slab = len(self._model), self.slab_rows
+        if needed <= before:
+            return
+        capacity = -(-max(needed, int(before * GROWTH)) // slab) * slab
         # refcheck: nobody else holds a view, see the class's contract.
         self._model.resize((capacity, self._model.shape[1]), refcheck=False)
         self._pace.resize(capacity, refcheck=False)
         self._docket.resize((capacity, self._docket.shape[1]), refcheck=False)
+        self._touched.resize(capacity // slab, refcheck=False)
         self._pace["last_us"][before:] = NEVER_US
+
+
+def row_bytes(width: int, kinds: int) -> int:
+    """Return the bytes of one stream's row, for states [S = width] and K = kinds."""
+    return 4 * width + PACE.itemsize + kinds * DOCKET.itemsize
+
+
+def slab_rows(width: int, kinds: int) -> int:
+    """Return how many rows a slab has: a power of two, so that its message is small enough."""
+    rows = MOST_SLAB_ROWS
+    while rows > 1 and rows * (row_bytes(width, kinds) + STREAM_BYTES) > SLAB_BYTES:
+        rows //= 2
+    return rows

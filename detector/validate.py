@@ -23,6 +23,7 @@ REASONS = (
 
 # Devices that lost their clock say 1970; nothing we read was measured before 2000.
 EARLIEST_US = 946_684_800 * US_PER_S
+LATEST_US = 253_402_300_799 * US_PER_S  # the end of 9999, and of what RFC 3339 can write
 # A number is seconds, milliseconds, microseconds or nanoseconds by its size; each unit spans
 # the years 2000 to 5138 without overlap.
 EPOCH_LIMITS = (1e11, 1e14, 1e17, np.inf)
@@ -122,7 +123,8 @@ def check_times(
         faults: Grows.
     """
     # A record without a timestamp (-1) cannot tell what is ahead of it.
-    latest_us = np.where(arrived_us < 0, np.inf, arrived_us + form.max_future_us)
+    latest_us = np.where(arrived_us < 0, LATEST_US, arrived_us + form.max_future_us)
+    latest_us = np.minimum(latest_us, LATEST_US)
     absurd = ~((ts_us >= EARLIEST_US) & (ts_us <= latest_us))
 
     def explain(n: int) -> str:

@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Self
 
 from detector.clock import SystemClock
-from detector.emit import KafkaSink, create_topics
+from detector.emit import KafkaSink
+from detector.group import Subscription
 from detector.records import Chunk, Message
-from detector.source import KafkaSource, Subscription
+from detector.source import KafkaSource
+from detector.topics import create_topics
 from training.demo.broker import free_port
 
 
@@ -66,7 +68,10 @@ class Topics:
         try:
             while sum(len(c.values) for c in chunks) < count:
                 assert time.monotonic() < deadline, f"{topic}: expected {count} records: {chunks}"
-                chunks += source.poll().chunks
+                polled = source.poll()
+                chunks += polled.chunks
+                for partition in polled.assigned:
+                    source.start(partition, None)
         finally:
             source.close()
         return chunks

@@ -1,14 +1,15 @@
 """Stand-ins for the broker, the clock and the model; the first two pass the real ones' suites."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from detector.artifact import Calibration, Channel, Golden, Manifest
-from detector.errors import ConnectionLost
-from detector.records import Chunk, Floats, Message, Partition, Polled, Step
+from detector.changelog import Loaded
+from detector.errors import ConnectionLost, MembershipLost
+from detector.records import Bounds, Chunk, Floats, Message, Partition, Polled, Step
 
 
 class ManualClock:
@@ -37,17 +38,30 @@ class Record:
 
 @dataclass
 class MemoryBroker:
-    """One topic's partitions, what was committed, and what was sent."""
+    """One topic's partitions, what was committed, what was sent, and the state that is kept."""
 
     partitions: dict[Partition, list[Record]] = field(default_factory=dict)
     committed: dict[Partition, int] = field(default_factory=dict)
+    notes: dict[Partition, str] = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
+    kept: dict[int, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
     away: bool = False
+    member: int = 0  # the generation of the group
+    on_operation: Callable[[], object] = dict  # before and after each: may raise
 
     def check(self) -> None:
+        self.on_operation()
         if self.away:
             msg = "expected a broker, saw one that is away"
             raise ConnectionLost(msg)
+
+    def take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.partition is None:
+                self.sent.append(message)
+            else:
+                assert message.key is not None
+                self.kept.setdefault(message.partition, []).append((message.key, message.value))
 
 
 class MemorySource:
@@ -57,28 +71,58 @@ class MemorySource:
         self._broker = broker
         self._max = max_poll_records
         self._position: dict[Partition, int] = {}
+        self._held: set[Partition] = set()
+        self._member = broker.member
 
-    def poll(self) -> Polled:
+    def poll(self, timeout_s: float | None = None) -> Polled:
         self._broker.check()
+        if self._member != self._broker.member:
+            lost, self._position, self._member = frozenset(self._position), {}, self._broker.member
+            return Polled(lost=lost)
         new = self._broker.partitions.keys() - self._position.keys()
         for partition in new:
             self._position[partition] = self._broker.committed.get(partition, 0)
+        self._held |= new
         chunks, room = [], self._max
         for partition, start in self._position.items():
             records = self._broker.partitions[partition][start : start + room]
-            if records:
-                chunks.append(_chunk(partition, start, records))
+            if records and partition not in self._held:
+                chunks.append(as_chunk(partition, start, records))
                 self._position[partition] += len(records)
                 room -= len(records)
-        return Polled(chunks, frozenset(new), frozenset())
+        return Polled(chunks, frozenset(new))
 
     @property
     def settled(self) -> bool:
         return bool(self._position)
 
+    def bounds(self, partition: Partition) -> Bounds:
+        self._broker.check()
+        end = len(self._broker.partitions[partition])
+        return Bounds(0, end, self._broker.committed.get(partition))
+
+    def start(self, partition: Partition, offset: int | None) -> None:
+        if offset is not None:
+            self._position[partition] = offset
+        self._held.discard(partition)
+
+    def position(self, partition: Partition) -> int | None:
+        return self._position.get(partition)
+
     def commit(self, positions: dict[Partition, int]) -> None:
         self._broker.check()
+        if self._member != self._broker.member:
+            msg = "expected to be a member, saw another generation"
+            raise MembershipLost(msg)
         self._broker.committed.update(positions)
+        self._broker.check()
+
+    def membership(self) -> object:
+        return self._member
+
+    def note(self, partition: Partition) -> str:
+        self._broker.check()
+        return self._broker.notes.get(partition, "")
 
     def lag(self) -> dict[Partition, int]:
         return {p: len(self._broker.partitions[p]) - n for p, n in self._position.items()}
@@ -87,7 +131,38 @@ class MemorySource:
         self._position = {}
 
 
-def _chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:
+class MemoryChangelog:
+    """A `Changelog` over a `MemoryBroker`; a few records a read."""
+
+    def __init__(self, broker: MemoryBroker, records: int = 2) -> None:
+        self._broker = broker
+        self._records = records
+        self._left: dict[int, list[tuple[bytes, bytes | None]]] = {}
+
+    def begin(self, number: int) -> None:
+        self._broker.check()
+        self._left[number] = list(self._broker.kept.get(number, []))
+
+    def read(self, timeout_s: float) -> Loaded:
+        self._broker.check()
+        records = [
+            (number, *pair) for number, left in self._left.items() for pair in left[: self._records]
+        ]
+        for left in self._left.values():
+            del left[: self._records]
+        ended = frozenset(number for number, left in self._left.items() if not left)
+        for number in ended:
+            self.drop(number)
+        return Loaded(records, ended, sum(map(len, self._left.values())))
+
+    def drop(self, number: int) -> None:
+        self._left.pop(number, None)
+
+    def close(self) -> None:
+        self._left = {}
+
+
+def as_chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:
     return Chunk(
         partition,
         np.arange(start, start + len(records)),
@@ -99,18 +174,39 @@ def _chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:
 
 def chunk_of(records: list[tuple[bytes | None, bytes | None]], first: int = 0) -> Chunk:
     """Return records as one chunk of a partition."""
-    return _chunk(Partition("readings", 0), first, [Record(*record) for record in records])
+    return as_chunk(Partition("readings", 0), first, [Record(*record) for record in records])
 
 
 class MemorySink:
-    """A `Sink` into a `MemoryBroker`."""
+    """A `Transactions` into a `MemoryBroker`."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
 
     def send(self, messages: Sequence[Message]) -> None:
         self._broker.check()
-        self._broker.sent += messages
+        for message in messages:
+            self._broker.take([message])
+            self._broker.check()
+
+    def fence(self) -> None:
+        self._broker.check()
+
+    def transact(
+        self,
+        messages: Sequence[Message],
+        positions: dict[Partition, int],
+        note: str,
+        membership: object,
+    ) -> None:
+        self._broker.check()
+        if membership != self._broker.member:
+            msg = "expected to be a member, saw another generation"
+            raise MembershipLost(msg)
+        self._broker.take(messages)
+        self._broker.committed.update(positions)
+        self._broker.notes.update(dict.fromkeys(positions, note))
+        self._broker.check()
 
     def close(self) -> None:
         pass

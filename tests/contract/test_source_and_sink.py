@@ -10,9 +10,11 @@ from brokers import Broker
 from fakes import MemoryBroker, MemorySink, MemorySource, Record
 
 from detector.clock import SystemClock
-from detector.emit import OUTSTANDING, KafkaSink, Sink, create_topics
+from detector.emit import OUTSTANDING, KafkaSink, Sink
+from detector.group import Subscription
 from detector.records import Chunk, Message, Partition, Polled
-from detector.source import KafkaSource, Source, Subscription
+from detector.source import KafkaSource, Source
+from detector.topics import create_topics
 
 pytestmark = pytest.mark.broker
 
@@ -100,6 +102,8 @@ def polls(source: Source, enough: Callable[[list[Polled]], bool]) -> list[Polled
     seen: list[Polled] = []
     for _ in range(200):
         seen.append(source.poll())
+        for partition in seen[-1].assigned:
+            source.start(partition, None)
         if enough(seen):
             return seen
     msg = f"expected more from 200 polls, saw {seen[-1]}"

@@ -22,7 +22,8 @@ from daemon import daemon
 from rich.console import Console
 from rich.table import Table
 
-from detector.emit import KafkaSink, create_topics
+from detector.emit import KafkaSink
+from detector.topics import create_topics
 from training.demo.broker import TansuBroker
 
 BUILD = Path(__file__).parents[2] / "build"

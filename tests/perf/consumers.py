@@ -13,9 +13,9 @@ from typing import Any
 
 from naive import Naive
 
+from detector.group import Subscription
 from detector.model import load
 from detector.settings import Kafka
-from detector.source import Subscription
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import

@@ -5,7 +5,7 @@ from itertools import groupby
 from unittest.mock import patch
 
 import numpy as np
-from fakes import MemoryBroker, MemorySource, Record
+from fakes import Record, as_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,8 +46,7 @@ record = st.builds(
 
 
 def taken(records: list[Record]) -> Decoded:
-    source = MemorySource(MemoryBroker({Partition("t", 0): records}))
-    return decode(source.poll().chunks[0], FORM)
+    return decode(as_chunk(Partition("t", 0), 0, records), FORM)
 
 
 @given(st.lists(record, min_size=1, max_size=8))

@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from fakes import MemoryBroker, MemorySource, Record
+from fakes import chunk_of
 
 from detector.decode import decode
-from detector.records import US_PER_S, Partition
+from detector.records import US_PER_S
 from detector.validate import REASONS, Decoded, Format
 
 FORM = Format(("pressure", "flow"))
@@ -18,8 +18,7 @@ NESTED = b"[" * 100_000
 
 
 def taken(*records: tuple[bytes | None, bytes | None], form: Format = FORM) -> Decoded:
-    broker = MemoryBroker({Partition("t", 0): [Record(*record) for record in records]})
-    return decode(MemorySource(broker).poll().chunks[0], form)
+    return decode(chunk_of(list(records)), form)
 
 
 def fault(value: bytes | None, key: bytes | None = b"pump", form: Format = FORM) -> str:

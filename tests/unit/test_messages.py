@@ -6,7 +6,7 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import numpy as np
 import pytest
-from fakes import MemoryBroker, MemorySource, Record, StubModel, manifest
+from fakes import Record, StubModel, as_chunk, manifest
 
 from detector.engine import Engine
 from detector.judge import rules
@@ -130,7 +130,7 @@ def test_each_message_of_an_alert_has_an_event_id_of_its_own() -> None:
 
 def letter(key: bytes | None, value: bytes | None, detail: str = "saw 3, expected 2") -> Message:
     records = [Record(b"pump", b"fine"), Record(key, value)]
-    chunk = MemorySource(MemoryBroker({Partition("readings", 3): records})).poll().chunks[0]
+    chunk = as_chunk(Partition("readings", 3), 0, records)
     return dead_letter(BadRecord(1, "arity", detail), chunk, "dead-letters")
 
 

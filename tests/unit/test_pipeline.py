@@ -1,83 +1,17 @@
 """The loop, over a broker in memory: what is said, what is committed, what a crash repeats."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import pytest
-from fakes import (
-    ManualClock,
-    MemoryBroker,
-    MemorySink,
-    MemorySource,
-    Record,
-    StubModel,
-    manifest,
-)
+from fakes import ManualClock, MemoryBroker, MemorySink, MemorySource, manifest
+from rigs import CALM, WILD, ZERO, Rig, ids, write
 
-from detector.engine import Engine
-from detector.errors import ConnectionLost, DeadLetterLimit
-from detector.expose import Health
-from detector.judge import rules
+from detector.delivery import ExactlyOnce
+from detector.errors import ConnectionLost, DeadLetterLimit, MembershipLost
 from detector.limit import DeadLetters
-from detector.metrics import Metrics
-from detector.pipeline import Pipeline, Topics
-from detector.records import Message, Partition, Polled
-from detector.validate import Format
-
-ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
-
-
-TOPICS = Topics("alerts", "dead-letters")
-
-
-@dataclass
-class Rig:
-    """A pipeline with everything in memory."""
-
-    broker: MemoryBroker = field(default_factory=lambda: MemoryBroker({ZERO: []}))
-    topics: Topics = TOPICS
-    max_poll_records: int = 5000
-    limit: DeadLetters = field(default_factory=lambda: DeadLetters(1000, 1.0))
-
-    def __post_init__(self) -> None:
-        self.clock = ManualClock()
-        self.told: list[str] = []
-        self.metrics = Metrics()
-        self.health = Health(self.clock, 60, self.told.append)
-        self.source = MemorySource(self.broker, self.max_poll_records)
-        about = manifest()
-        self.pipeline = Pipeline(
-            source=self.source,
-            engine=Engine(StubModel(about), rules(about, 10)),
-            sink=MemorySink(self.broker),
-            form=Format(("c0", "c1")),
-            topics=self.topics,
-            limit=self.limit,
-            metrics=self.metrics,
-            health=self.health,
-            clock=self.clock,
-            commit_interval_s=5,
-            shutdown_timeout_s=20,
-        )
-
-    def turn(self) -> None:
-        self.pipeline.step(self.source.poll())
-
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name, labels)
-
-
-def write(broker: MemoryBroker, values: Sequence[float | str], stream: bytes = b"s") -> None:
-    """Append readings, one a second; a text is a value as it stands."""
-    log = broker.partitions[ZERO]
-    for value in values:
-        ts = 1_700_000_000 + len(log)
-        body = value if isinstance(value, str) else json.dumps({"ts": ts, "values": [value, 0]})
-        log.append(Record(stream, body.encode()))
-
-
-CALM, WILD = [0.0] * 8, [50.0, -50.0, 60.0]
+from detector.partitions import Keeping
+from detector.pipeline import Topics
+from detector.records import Polled
 
 
 def test_an_alert_is_sent_before_its_reading_is_committed() -> None:
@@ -93,63 +27,14 @@ def test_an_alert_is_sent_before_its_reading_is_committed() -> None:
 
 def test_quiet_polls_are_committed_every_interval_only() -> None:
     rig = Rig(max_poll_records=2)
-    write(rig.broker, CALM)
+    write(rig.broker, CALM[:4])
     rig.turn()
-    assert rig.broker.committed == {}
+    rig.pipeline.step(rig.source.poll())
+    # With the first record goes the mark of the state before it; then nothing is said.
+    assert rig.broker.committed == {ZERO: 2}
     rig.clock.seconds += 5
-    rig.turn()
+    rig.pipeline.step(rig.source.poll())
     assert rig.broker.committed == {ZERO: 4}
-
-
-class Dies(Exception):
-    pass
-
-
-class DyingSink(MemorySink):
-    """Dies before or after the messages went out."""
-
-    def __init__(self, broker: MemoryBroker, *, after: bool) -> None:
-        super().__init__(broker)
-        self.after = after
-
-    def send(self, messages: Sequence[Message]) -> None:
-        if self.after:
-            super().send(messages)
-        raise Dies
-
-
-class DyingSource(MemorySource):
-    """Dies instead of committing."""
-
-    def commit(self, positions: dict[Partition, int]) -> None:
-        raise Dies
-
-
-def ids(broker: MemoryBroker) -> list[tuple[str, str]]:
-    bodies = [json.loads(message.value) for message in broker.sent]
-    return [(body["id"], body["status"]) for body in bodies]
-
-
-@pytest.mark.parametrize("where", ["before sending", "after sending", "instead of committing"])
-def test_a_crash_loses_no_alert_and_repeats_have_the_same_id(where: str) -> None:
-    whole = Rig()
-    write(whole.broker, [*CALM, *WILD])
-    whole.turn()
-
-    first = Rig()
-    write(first.broker, [*CALM, *WILD])
-    if where == "instead of committing":
-        first.pipeline._source = DyingSource(first.broker)
-    else:
-        first.pipeline._sink = DyingSink(first.broker, after=where == "after sending")
-    with pytest.raises(Dies):
-        first.pipeline.step(first.source.poll())
-    assert first.broker.committed == {}
-
-    again = Rig(broker=first.broker)
-    again.turn()
-    assert set(ids(again.broker)) == set(ids(whole.broker))
-    assert again.broker.committed == whole.broker.committed
 
 
 def test_bad_records_are_sent_aside_and_committed() -> None:
@@ -185,10 +70,10 @@ class Comes(MemorySource):
         super().__init__(broker)
         self.rig, self.polls = rig, 0
 
-    def poll(self) -> Polled:
+    def poll(self, timeout_s: float | None = None) -> Polled:
         self.polls += 1
         self.rig.broker.away = self.polls < 3
-        if self.polls == 4:
+        if self.polls == 8:
             self.rig.pipeline.stop()
         return super().poll()
 
@@ -197,6 +82,7 @@ def test_an_absent_broker_is_waited_for_and_counted_once() -> None:
     rig = Rig()
     write(rig.broker, CALM)
     rig.pipeline._source = Comes(rig.broker, rig)
+    rig.pipeline._delivery = ExactlyOnce(rig.pipeline._source, MemorySink(rig.broker))
     rig.pipeline.run()
     assert rig.value("detector_broker_losses_total") == 1
     assert rig.value("detector_broker_connected") == 1
@@ -207,39 +93,181 @@ def test_an_absent_broker_is_waited_for_and_counted_once() -> None:
 
 def test_asked_to_stop_while_the_broker_is_away_it_gives_up_in_time() -> None:
     rig = Rig()
-    write(rig.broker, [*CALM, *WILD])
+    write(rig.broker, CALM)
+    rig.turn()
+    write(rig.broker, WILD)
     polled = rig.source.poll()
+    committed = dict(rig.broker.committed)
     rig.broker.away = True
     rig.pipeline.stop()
     with pytest.raises(ConnectionLost):
         rig.pipeline.step(polled)
-    assert rig.broker.committed == {}
+    assert rig.broker.committed == committed
     assert rig.clock.seconds - ManualClock().seconds <= 20 + 10
 
 
-def test_a_revoked_partition_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("how", ["revoked", "lost"])
+def test_a_partition_that_went_leaves_nothing_behind(how: str) -> None:
     rig = Rig()
     write(rig.broker, CALM)
-    polled = rig.source.poll()
-    rig.pipeline.step(polled)
-    rig.pipeline.step(Polled(revoked=frozenset({ZERO})))
-    rig.pipeline._gauges()
+    rig.turn()
+    rig.pipeline.step(Polled(**{how: frozenset({ZERO})}))
+    rig.gauge()
+    assert rig.pipeline._held == {}
+    assert rig.pipeline._ledger.read == {}
     assert rig.value("detector_streams") == 0
     assert rig.value("detector_assigned_partitions") == 0
     assert rig.value("detector_rebalances_total") == 2
-    # Back again: its streams are new.
-    rig.pipeline.step(replace(polled, assigned=frozenset({ZERO, ONE})))
-    assert rig.value("detector_stream_starts_total") == 2
+    assert rig.value("detector_lost_partitions_total") == (how == "lost")
 
 
 def test_gauges_say_how_much_is_held_and_open() -> None:
     rig = Rig()
     write(rig.broker, [*CALM, *WILD])
     rig.turn()
-    rig.pipeline._gauges()
+    rig.gauge()
     assert rig.value("detector_streams") == 1
     assert rig.value("detector_open_alerts", kind="state") == 1
     assert rig.value("detector_lag_records", partition="0") == 0
     held = rig.value("detector_state_bytes")
     assert held is not None
     assert held > 0
+
+
+def test_a_zombie_says_why_it_ends() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.turn()
+    rig.clock.seconds += 120
+    with pytest.raises(MembershipLost, match="saw one of 120 s: the process stood still"):
+        rig.pipeline.step(Polled(lost=frozenset({ZERO})))
+
+
+def test_a_zombie_can_neither_say_nor_commit() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.turn()
+    write(rig.broker, WILD)
+    polled, committed = rig.source.poll(), dict(rig.broker.committed)
+    rig.broker.member += 1  # the group goes on without us
+    with pytest.raises(MembershipLost):
+        rig.pipeline.step(polled)
+    assert (rig.broker.sent, rig.broker.committed) == ([], committed)
+
+
+def test_progress_that_said_nothing_may_be_dropped_while_the_group_moves() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.turn()
+    write(rig.broker, [0.0])
+    rig.clock.seconds += 60  # commit and checkpoint are due
+    polled = rig.source.poll()
+    rig.broker.member += 1
+    rig.pipeline.step(polled)
+    assert rig.value("detector_dropped_commits_total") == 2
+    assert rig.broker.committed == {ZERO: len(CALM)}
+    rig.turn()  # it joins again, and goes on
+    assert rig.value("detector_restores_total", outcome="restored") == 1
+
+
+def test_a_checkpoint_is_written_every_interval_and_on_the_way_out() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.turn()
+    assert rig.value("detector_checkpoints_total") == 0
+    rig.clock.seconds += 30
+    rig.pipeline.step(rig.source.poll())
+    assert rig.value("detector_checkpoints_total") == 1
+    assert rig.pipeline._ledger.checkpointed == {ZERO: len(CALM)}
+    rig.clock.seconds += 30
+    rig.pipeline.step(rig.source.poll())
+    assert rig.value("detector_checkpoints_total") == 1, "nothing was read since"
+    write(rig.broker, CALM)
+    rig.turn()
+    rig.pipeline.stop()
+    rig.pipeline.run()
+    assert rig.value("detector_checkpoints_total") == 2
+
+
+def test_readiness_waits_for_the_state() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.finish()
+    again = Rig(broker=rig.broker)
+    again.pipeline.step(again.source.poll())
+    assert again.health.ready() == (False, "restoring the state of 1 partitions")
+    again.turn()
+    again.pipeline.step(again.source.poll())
+    assert again.health.ready()[0]
+
+
+def test_other_settings_cannot_unsay_what_was_said() -> None:
+    rig = Rig()
+    write(rig.broker, [*CALM, *WILD])
+    rig.turn()
+    assert [status for _, status in ids(rig.broker)] == ["open"]
+    deaf = Rig(broker=rig.broker, alarms_per_day=1e-100)  # it would never have opened
+    write(deaf.broker, [0.0] * 12)
+    deaf.turn()
+    (opened, _), (closed, status) = ids(deaf.broker)
+    assert (opened, "close") == (closed, status)
+
+
+def test_other_settings_cannot_close_what_was_never_opened() -> None:
+    deaf = Rig(alarms_per_day=1e-100)
+    write(deaf.broker, [*CALM, *WILD])
+    deaf.finish(checkpoint=False)
+    assert deaf.broker.committed == {ZERO: len(CALM) + len(WILD)}
+    rig = Rig(broker=deaf.broker)  # it would have opened, in what is replayed in silence
+    write(rig.broker, [5.5] * 12)  # as the mean is by now
+    rig.turn()
+    assert ids(rig.broker) == []
+
+
+def test_another_model_warms_up_afresh_and_closes_what_was_open() -> None:
+    rig = Rig()
+    write(rig.broker, [*CALM, *WILD])
+    rig.finish()
+    other = Rig(broker=rig.broker, about=manifest(version="1" * 64))
+    write(other.broker, CALM)
+    other.turn()
+    said = [json.loads(message.value or b"") for message in other.broker.sent]
+    assert [(body["id"], body["status"]) for body in said] == [
+        (said[0]["id"], "open"),
+        (said[0]["id"], "close"),
+    ]
+    assert said[1]["cause"] == "gap"
+    assert other.value("detector_restores_total", outcome="other_model") == 1
+    assert other.value("detector_stream_starts_total") == 1
+    other.finish()
+    once_more = Rig(broker=other.broker, about=manifest(version="1" * 64))
+    once_more.turn()
+    assert once_more.value("detector_restores_total", outcome="restored") == 1
+
+
+def test_what_another_model_opened_stays_known_over_a_restart() -> None:
+    rig = Rig()
+    write(rig.broker, [*CALM, *WILD])
+    rig.finish()
+    write(rig.broker, CALM, stream=b"another")  # not the one in alert
+    for _ in range(2):
+        other = Rig(broker=rig.broker, about=manifest(version="1" * 64))
+        other.finish()
+    last = Rig(broker=rig.broker, about=manifest(version="1" * 64))
+    write(last.broker, [0.0])
+    last.turn()
+    (opened, _), (closed, status) = ids(last.broker)
+    assert (closed, status) == (opened, "close")
+
+
+def test_streams_that_are_too_many_are_forgotten_the_longest_idle_first() -> None:
+    rig = Rig(keeping=Keeping("state", 30, max_streams=3))
+    for number in range(6):
+        write(rig.broker, [0.0], stream=b"s%d" % number)
+    rig.turn()
+    rig.clock.seconds += 2
+    rig.pipeline.step(rig.source.poll())
+    assert rig.value("detector_evicted_streams_total") == 3
+    again = Rig(broker=rig.broker)
+    again.turn()
+    assert sorted(again.pipeline._held[ZERO].arena._row_of) == [b"s3", b"s4", b"s5"]

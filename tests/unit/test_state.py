@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.state import FIRST_ROWS, NEVER_US, Arena, Rows
+from detector.state import MOST_SLAB_ROWS, NEVER_US, Arena, Rows
 
 WIDTH, KINDS = 4, 2
 
@@ -44,8 +44,8 @@ def test_no_streams_have_no_rows() -> None:
 
 def test_a_new_row_is_of_a_stream_never_heard() -> None:
     arena = Arena(WIDTH, KINDS)
-    filled(arena, names(FIRST_ROWS))
-    new = arena.take(arena.rows(names(2 * FIRST_ROWS, first=FIRST_ROWS)))
+    filled(arena, names(MOST_SLAB_ROWS))
+    new = arena.take(arena.rows(names(2 * MOST_SLAB_ROWS, first=MOST_SLAB_ROWS)))
     assert not new.model.any()
     assert (new.pace["last_us"] == NEVER_US).all()
     assert not new.pace["seen"].any()
@@ -77,7 +77,7 @@ def test_what_was_put_is_there_and_nowhere_else() -> None:
 def test_growing_keeps_what_is_there() -> None:
     arena = Arena(WIDTH, KINDS)
     before = filled(arena, names(100))
-    for count in range(FIRST_ROWS, 20 * FIRST_ROWS, 177):
+    for count in range(MOST_SLAB_ROWS, 20 * MOST_SLAB_ROWS, 177):
         arena.rows(names(count))
     assert same(arena.take(before.index), before)
 

@@ -21,9 +21,11 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from rich.console import Console
 
 from detector.clock import SystemClock
-from detector.emit import KafkaSink, create_topics
+from detector.emit import KafkaSink
+from detector.group import Subscription
 from detector.records import US_PER_S, Doubles, Message
-from detector.source import KafkaSource, Subscription
+from detector.source import KafkaSource
+from detector.topics import create_topics
 from training.__main__ import main as train
 from training.demo.broker import TansuBroker, free_port
 from training.demo.fleet import CHANNELS, Fault, break_down, drop_some, schedule, simulate
@@ -189,7 +191,10 @@ def _tell_fault(fault: Fault, start_s: int) -> None:
 
 
 def _show(alerts: KafkaSource, tally: Tally) -> None:
-    for chunk in alerts.poll().chunks:
+    polled = alerts.poll()
+    for partition in polled.assigned:
+        alerts.start(partition, None)
+    for chunk in polled.chunks:
         for value in filter(None, chunk.values):
             alert = json.loads(value)
             tally.note(alert)

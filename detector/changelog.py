@@ -1,0 +1,155 @@
+"""State in: a partition of the changelog, read from its beginning to its end.
+
+The reading half of what keeps state in Kafka; it is written by the sink, in the transactions
+that say what the state led to.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from detector.topics import connection_lost, ensure_changelog
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
+    from kafka import KafkaConsumer  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError  # type: ignore[import-untyped]
+    from kafka.structs import TopicPartition  # type: ignore[import-untyped]
+
+ANSWER_TIMEOUT_S = 5.0
+FETCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one read brought.
+
+    Attributes:
+        records: Partition number, key, value; in the order of each partition.
+        ended: Partitions that were read to the end they had when they were begun.
+        left: Records (at most) of the others that are still to come.
+    """
+
+    records: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
+    ended: frozenset[int] = frozenset()
+    left: int = 0
+
+
+class Changelog(Protocol):
+    """Where kept state comes from."""
+
+    def begin(self, number: int) -> None:
+        """Begin to read a partition; from its beginning, even if it was begun before.
+
+        What was written, and committed, before this call is read for certain.
+
+        Raises:
+            ConnectionLost: If the broker does not answer.
+            SettingsRejected: If the topic is not one that can hold the input's state.
+        """
+        ...
+
+    def read(self, timeout_s: float) -> Loaded:
+        """Return what comes next of the partitions that were begun and have not ended.
+
+        Raises:
+            ConnectionLost: If the broker does not answer; go on with `read`.
+        """
+        ...
+
+    def drop(self, number: int) -> None:
+        """Stop reading a partition; idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held; idempotent."""
+        ...
+
+
+class KafkaChangelog:
+    """A compacted topic with a partition for each of the input's; a `Changelog`."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, input_topic: str) -> None:
+        """Remember where the state is kept; connects at the first `begin`."""
+        self._servers = bootstrap_servers
+        self._topic = topic
+        self._input_topic = input_topic
+        self._consumer: Any = None
+        self._looker: Any = None  # sees the end that transactions still open will have, too
+        self._ends: dict[int, int] = {}
+
+    def begin(self, number: int) -> None:
+        """Begin to read a partition; see `Changelog.begin`."""
+        try:
+            if self._consumer is None:
+                self._connect()
+            consumer, tp = self._consumer, TopicPartition(self._topic, number)
+            if number not in (consumer.partitions_for_topic(self._topic) or ()):
+                ensure_changelog(self._servers, self._topic, self._input_topic)
+            # Of a transaction that is still open the outcome is waited for.
+            ends = self._looker.end_offsets([tp], timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+            self._ends[number] = int(ends[tp])
+            self._assign()
+            consumer.seek_to_beginning(tp)
+        except KafkaError as error:
+            raise connection_lost(self._servers, error) from error
+
+    def read(self, timeout_s: float) -> Loaded:
+        """Return what comes next; see `Changelog.read`."""
+        if not self._ends:
+            return Loaded()
+        try:
+            fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+            records = [
+                (tp.partition, record.key, record.value)
+                for tp, several in fetched.items()
+                for record in several
+            ]
+            left = {number: self._left(number) for number in self._ends}
+        except KafkaError as error:
+            raise connection_lost(self._servers, error) from error
+        ended = frozenset(number for number, count in left.items() if count <= 0)
+        for number in ended:
+            self.drop(number)
+        return Loaded(records, ended, sum(left.values()))
+
+    def drop(self, number: int) -> None:
+        """Stop reading a partition; see `Changelog.drop`."""
+        if self._ends.pop(number, None) is not None:
+            self._assign()
+
+    def close(self) -> None:
+        """Disconnect; see `Changelog.close`."""
+        for consumer in filter(None, (self._consumer, self._looker)):
+            consumer.close(autocommit=False, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+        self._consumer = self._looker = None
+        self._ends = {}
+
+    def _left(self, number: int) -> int:
+        # By position: a transaction's markers and aborted records are passed over, not read.
+        tp = TopicPartition(self._topic, number)
+        position = self._consumer.position(tp, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
+        return max(self._ends[number] - int(position), 0)
+
+    def _assign(self) -> None:
+        self._consumer.assign([TopicPartition(self._topic, number) for number in self._ends])
+
+    def _connect(self) -> None:
+        ensure_changelog(self._servers, self._topic, self._input_topic)
+        options = self._options()
+        self._looker = KafkaConsumer(isolation_level="read_uncommitted", **options)
+        self._consumer = KafkaConsumer(isolation_level="read_committed", **options)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": self._servers.split(","),
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "allow_auto_create_topics": False,
+            "max_partition_fetch_bytes": FETCH_BYTES,
+            "fetch_max_bytes": 4 * FETCH_BYTES,
+            "reconnect_backoff_max_ms": 2000,
+            "bootstrap_timeout_ms": 5000,
+            "metrics_enabled": False,
+        }

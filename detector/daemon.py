@@ -1,0 +1,205 @@
+"""The daemon: everything wired together, started, stopped, and what its end means."""
+
+import signal
+import sys
+import uuid
+
+import structlog
+
+from detector.artifact import Manifest
+from detector.changelog import KafkaChangelog
+from detector.clock import SystemClock
+from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from detector.emit import KafkaSink, LineSink, Sink
+from detector.engine import Engine
+from detector.errors import (
+    ConnectionLost,
+    DeadLetterLimit,
+    DetectorError,
+    MembershipLost,
+    OutputRefused,
+    SettingsRejected,
+)
+from detector.expose import Health, Server, notifier
+from detector.group import Subscription
+from detector.judge import Rules, rules
+from detector.limit import DeadLetters
+from detector.metrics import Metrics
+from detector.model import load
+from detector.partitions import Keeping
+from detector.pipeline import Pipeline, Timing, Topics
+from detector.recorder import Recorder
+from detector.records import US_PER_S
+from detector.settings import Judge, Settings, notify_socket
+from detector.source import KafkaSource, Source
+from detector.transactions import TransactionalSink
+from detector.validate import Format, format_of
+from detector.watchdog import Watchdog
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 3
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Run until asked to stop; return the exit code.
+
+    Raises:
+        Refused: If the settings, the model or the state are not ones to start with.
+    """
+    model = load(settings.model, settings.model_threads)
+    manifest, clock, metrics = model.manifest, SystemClock(), Metrics()
+    metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
+    health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
+    health.beat()
+    server = _serve(settings, metrics, health)
+    source = KafkaSource(Subscription(**settings.kafka.model_dump()), clock)
+    sink, delivery = _delivery(settings, source)
+    keeping = keeping_of(settings)
+    changelog = _changelog(settings, keeping)
+    pipeline = Pipeline(
+        source=source,
+        changelog=changelog,
+        engine=Engine(model, rules_of(manifest, settings.judge)),
+        delivery=delivery,
+        form=_format(manifest, settings),
+        topics=_topics(settings),
+        keeping=keeping,
+        limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
+        recorder=Recorder(metrics, health, clock, manifest.kinds),
+        clock=clock,
+        timing=_timing(settings),
+    )
+    watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
+    watchdog.start()
+    _stop_on_signals(pipeline)
+    log.info(
+        "started",
+        model=manifest.name,
+        version=manifest.version[:12],
+        topic=settings.kafka.topic,
+        group=settings.kafka.group,
+        guarantee=settings.delivery.guarantee,
+        metrics=f"http://{settings.http.host}:{server.port}/metrics",
+    )
+    try:
+        pipeline.run()
+    except (ConnectionLost, MembershipLost, OutputRefused, DeadLetterLimit) as error:
+        return _explain(error)
+    finally:
+        health.notify("STOPPING=1")
+        source.close()
+        sink.close()
+        if changelog is not None:
+            changelog.close()
+        server.close()
+        watchdog.close()
+    log.info("stopped", why="asked to")
+    return 0
+
+
+def keeping_of(settings: Settings) -> Keeping:
+    """Return how state is kept."""
+    topic = settings.state.topic or f"{settings.kafka.group}-state"
+    return Keeping(
+        None if settings.output.to == "stdout" else topic,
+        settings.delivery.checkpoint_interval_s,
+        int(settings.state.ttl_s * US_PER_S),
+        settings.state.max_streams,
+    )
+
+
+def rules_of(manifest: Manifest, settings: Judge) -> Rules:
+    """Return when to open and close an alert."""
+    return rules(
+        manifest,
+        settings.false_alarms_per_stream_day,
+        open_after=settings.open_after,
+        close_after=settings.close_after,
+        cool_down_s=settings.cool_down_s,
+    )
+
+
+def _explain(error: DetectorError) -> int:
+    """Say why it ended by itself; return the exit code."""
+    what = {
+        DeadLetterLimit: "too much bad input",
+        OutputRefused: "a message is refused",
+        MembershipLost: "our partitions are others' now",
+        ConnectionLost: "not all was kept; it is read again",
+    }[type(error)]
+    log.error("stopped", what=what, why=str(error))
+    return EXIT_BAD_INPUT if isinstance(error, DeadLetterLimit) else EXIT_FAILED
+
+
+def _stop_on_signals(pipeline: Pipeline) -> None:
+    def stop(number: int, _: object) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, signal.SIG_DFL)  # a second one ends it at once
+        log.info("stopping", signal=signal.Signals(number).name)
+        pipeline.stop()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+
+
+def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
+    http = settings.http
+    try:
+        return Server(http.host, http.port, metrics.registry, health)
+    except OSError as error:
+        msg = (
+            f"expected to listen on {http.host}:{http.port}, saw: {error.strerror}; free the "
+            "port or set DETECTOR_HTTP__PORT"
+        )
+        raise SettingsRejected(msg) from error
+
+
+def _topics(settings: Settings) -> Topics:
+    output = settings.output
+    return Topics(output.alerts_topic, output.dead_letters_topic, output.scores_topic)
+
+
+def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
+    if settings.output.to == "stdout":  # lines cannot be taken back
+        lines = LineSink(sys.stdout)
+        return lines, AtLeastOnce(source, lines)
+    topics, kafka = _topics(settings), settings.kafka
+    names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores])]
+    if settings.delivery.guarantee == "at_least_once":
+        sink = KafkaSink(kafka.bootstrap_servers, names)
+        return sink, AtLeastOnce(source, sink)
+    # A replica with a name fences its predecessor's transaction at once; others time out.
+    name = kafka.group_instance_id or uuid.uuid4().hex
+    transactions = TransactionalSink(
+        kafka.bootstrap_servers,
+        names,
+        f"{kafka.group}-{name}",
+        settings.delivery.transaction_timeout_s,
+    )
+    return transactions, ExactlyOnce(source, transactions)
+
+
+def _changelog(settings: Settings, keeping: Keeping) -> KafkaChangelog | None:
+    if keeping.topic is None:
+        return None
+    kafka = settings.kafka
+    return KafkaChangelog(kafka.bootstrap_servers, keeping.topic, kafka.topic)
+
+
+def _format(manifest: Manifest, settings: Settings) -> Format:
+    limits = settings.input
+    return format_of(
+        manifest,
+        max_value_bytes=limits.max_value_bytes,
+        max_stream_bytes=limits.max_stream_bytes,
+        max_future_us=int(limits.max_future_s * US_PER_S),
+    )
+
+
+def _timing(settings: Settings) -> Timing:
+    delivery = settings.delivery
+    return Timing(
+        delivery.commit_interval_s, delivery.shutdown_timeout_s, settings.kafka.session_timeout_s
+    )

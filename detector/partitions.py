@@ -1,0 +1,150 @@
+"""The partitions that are ours: what each goes through from its assignment on. Pure.
+
+loading    its state is read from the changelog; none of its records come
+replaying  records come that were said already: the state moves in silence
+live       what its records cause is said
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from detector.records import US_PER_S, Alert, Bounds, Message
+from detector.restore import Kept, Resumed, Said, resume
+from detector.snapshot import JUDGED, MARK, SLAB, Origin
+from detector.state import Arena
+
+# Checkpoints of a member's partitions are spread over the interval: no two next to each other.
+GOLDEN_RATIO = 0.618034
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How state is kept.
+
+    Attributes:
+        topic: The changelog; None keeps nothing: streams warm up after every restart.
+        interval_s: Between two checkpoints of a partition.
+        ttl_us: A stream that was not heard for longer (event time) is forgotten.
+        max_streams: How many the process holds at the most.
+    """
+
+    topic: str | None
+    interval_s: float = 30.0
+    ttl_us: int = 7 * 86_400 * US_PER_S
+    max_streams: int = 1_000_000
+
+
+@dataclass(slots=True)
+class Held:
+    """One partition of ours.
+
+    Attributes:
+        origin: Whose state it is.
+        bounds: Of the input when it was assigned.
+        phase: See the module.
+        arena: Its state, once it is loaded.
+        live_from: Offset of the first record whose consequences are not said yet.
+        due_s: When its next checkpoint is due, on the loop's stopwatch.
+    """
+
+    origin: Origin
+    bounds: Bounds
+    kept: Kept = field(default_factory=Kept)
+    phase: Literal["loading", "replaying", "live"] = "loading"
+    arena: Arena = field(default_factory=lambda: Arena(0, 0))
+    live_from: int = 0
+    due_s: float = 0.0
+    _said: Said | None = None
+    _slot: int = 0
+    _stale: frozenset[bytes] = frozenset()
+    _marked: bool = False
+
+    @property
+    def number(self) -> int:
+        """The partition's number."""
+        return self.origin.partition.number
+
+    def resume(self, now_s: float, interval_s: float) -> Resumed:
+        """Make the arena from what was kept; return where to start."""
+        resumed = resume(self.kept, self.origin, self.bounds)
+        self.kept = Kept()
+        self.arena, self.live_from = resumed.arena, resumed.live_from
+        self._said, self._slot, self._stale = resumed.said, resumed.slot, resumed.stale
+        self._marked = resumed.outcome == "restored"
+        self.phase = "replaying"
+        self.due_s = now_s + interval_s * (self.number * GOLDEN_RATIO % 1)
+        return resumed
+
+    def go_live(self) -> int:
+        """End the replay; return how many streams' judgement was overruled by what was said."""
+        self.phase = "live"
+        corrected = self._said.overrule(self.arena) if self._said else 0
+        self._said = None
+        return corrected
+
+    def first_mark(self, topic: str, offset: int) -> list[Message]:
+        """Return what makes the state before a new partition's first record one to go back to.
+
+        Without it a crash before the first checkpoint would forget what was committed.
+        """
+        if self._marked:
+            return []
+        messages = self.checkpoint(topic, offset)
+        self.checkpointed()  # now: what the first records touch is not in it
+        return messages
+
+    def judged(self, topic: str, alerts: list[Alert], offset: int) -> list[Message]:
+        """Return what the judge decided of the alerts' streams, so that no replay can differ.
+
+        Args:
+            topic: The changelog.
+            alerts: That were said of records before `offset`.
+            offset: Of the next record.
+        """
+        if not alerts:
+            return []
+        streams = sorted({alert.stream.encode() for alert in alerts})
+        docket = self.arena.take(self.arena.rows(streams)).docket
+        value = self.origin.judged(streams, docket, offset)
+        key = b"%b%d" % (JUDGED, self._slot)
+        self._slot += 1
+        return [Message(topic, key, value, partition=self.number)]
+
+    def evict(self, keeping: Keeping, streams: int) -> int:
+        """Forget streams that are idle, and this partition's share of those that are too many.
+
+        Args:
+            keeping: How long and how many to keep.
+            streams: How many the process holds.
+
+        Returns:
+            How many went.
+        """
+        excess = -(-max(streams - keeping.max_streams, 0) * len(self.arena) // max(streams, 1))
+        return self.arena.evict(max(self.arena.newest_us - keeping.ttl_us, 0), excess)
+
+    def checkpoint(self, topic: str, offset: int) -> list[Message]:
+        """Return the records that make the changelog's state that before record `offset`.
+
+        Call `checkpointed` when they are delivered.
+        """
+        slabs: dict[bytes, bytes | None] = dict.fromkeys(self._stale)
+        for slab in self.arena.touched():
+            alive = any(slab.streams)
+            value = self.origin.slab(slab, offset) if alive else None
+            slabs[b"%b%d" % (SLAB, slab.number)] = value
+        slabs[MARK] = self.origin.mark(offset, self.arena.adopted)
+        return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
+
+    def checkpointed(self) -> None:
+        """Note that the last checkpoint is delivered."""
+        self.arena.settle()
+        self._slot, self._stale, self._marked = 0, frozenset(), True
+
+
+def open_alerts(held: list[Held], kinds: int) -> list[int]:
+    """Return the open alerts a kind, over all partitions."""
+    opened = [one.arena.open_alerts for one in held if one.phase != "loading"]
+    return np.sum(opened, axis=0).tolist() if opened else [0] * kinds

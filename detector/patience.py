@@ -1,0 +1,68 @@
+"""Trying again until the broker answers."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from detector.clock import Clock
+from detector.errors import ConnectionLost
+from detector.recorder import Recorder
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10.0
+NEVER = threading.Event()
+
+
+class Patience:
+    """Waits out outages; less and less patient once it is asked to stop."""
+
+    def __init__(self, recorder: Recorder, clock: Clock, shutdown_s: float) -> None:
+        """Tell `recorder` of outages; give up `shutdown_s` after `stop`."""
+        self._recorder = recorder
+        self._clock = clock
+        self._shutdown_s = shutdown_s
+        self._stop = threading.Event()
+        self._stop_by_s = float("inf")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """From now on do only what must be done; safe in a signal handler."""
+        self._stop_by_s = self._clock.monotonic_s() + self._shutdown_s
+        self._stop.set()
+
+    def attempt(self, act: Callable[[], T]) -> T | None:
+        """Call `act` until it works; None if we are asked to stop before."""
+        return self._call(act, insist=False)
+
+    def insist(self, act: Callable[[], T]) -> T:
+        """Call `act` until it works, even when stopping.
+
+        Raises:
+            ConnectionLost: If it still does not when the time to stop has run out.
+        """
+        return self._call(act, insist=True)  # type: ignore[return-value]  # None only from `act`
+
+    def _call(self, act: Callable[[], T], *, insist: bool) -> T | None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                result = act()
+            except ConnectionLost as error:
+                self._recorder.lost(error)
+                if self.stopping and not insist:
+                    return None
+                if self._clock.monotonic_s() >= self._stop_by_s:
+                    raise
+                self._recorder.beat()
+                # Once asked to stop, the wait is not cut short any more: no busy loop.
+                self._clock.wait(pause_s, NEVER if self.stopping else self._stop)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                self._recorder.answered()
+                return result

@@ -1,0 +1,184 @@
+"""What the loop's facts mean to those who watch: metrics, probes and log lines.
+
+The only caller of metrics. Stages return facts; the loop hands them over here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from detector.clock import Clock
+from detector.engine import Outcome
+from detector.expose import Health
+from detector.ledger import Ledger
+from detector.metrics import Metrics
+from detector.partitions import Held, open_alerts
+from detector.records import US_PER_S, Chunk, Partition, Polled
+from detector.restore import Resumed
+from detector.validate import Decoded
+
+log = structlog.get_logger()
+
+GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
+
+
+class Recorder:
+    """Turns facts into metrics, probes and lines."""
+
+    def __init__(
+        self, metrics: Metrics, health: Health, clock: Clock, kinds: tuple[str, ...]
+    ) -> None:
+        """Wire it to those who watch."""
+        self._metrics = metrics
+        self._health = health
+        self._clock = clock
+        self._kinds = kinds
+        self._away = False
+        self._gauged_s = float("-inf")
+
+    def beat(self) -> None:
+        """The loop makes progress."""
+        self._health.beat()
+
+    def lost(self, why: Exception) -> None:
+        """The broker does not answer; one line an outage, not one an attempt."""
+        if not self._away:
+            self._metrics.connection_losses.inc()
+            log.warning("broker away, trying again", why=str(why))
+        self._away = True
+        self._health.connected = False
+        self._metrics.connected.set(0)
+
+    def answered(self) -> None:
+        """The broker answers."""
+        if not self._health.connected:
+            log.info("broker answers")
+        self._away = False
+        self._health.connected = True
+        self._metrics.connected.set(1)
+
+    def settled(self, loading: int) -> None:
+        """The group has assigned us our partitions, be it none; some are not restored yet."""
+        self._health.restoring = loading
+        if not self._health.assigned:
+            self._health.assigned = True
+            self._health.notify("READY=1")
+
+    def moved(self, polled: Polled, held: int) -> None:
+        """Partitions came or went."""
+        self._metrics.rebalances.inc()
+        self._metrics.lost_partitions.inc(len(polled.lost))
+        self._gauged_s = float("-inf")
+        log.info(
+            "partitions moved",
+            assigned=sorted(p.number for p in polled.assigned),
+            revoked=sorted(p.number for p in polled.revoked),
+            lost=sorted(p.number for p in polled.lost),
+            held=held,
+        )
+
+    def loading(self, left: int, partitions: int) -> None:
+        """State is being read."""
+        self._metrics.restore_left.set(left)
+        self._metrics.restoring.set(partitions)
+
+    def resumed(self, partition: Partition, resumed: Resumed, seconds: float) -> None:
+        """A partition's state is here, or begins anew."""
+        self._metrics.restores.labels(resumed.outcome).inc()
+        self._metrics.restore_time.observe(seconds)
+        tell = log.info if resumed.outcome in {"restored", "new"} else log.warning
+        tell(
+            "state restored" if resumed.outcome == "restored" else "state begins anew",
+            partition=partition.number,
+            outcome=resumed.outcome,
+            streams=len(resumed.arena),
+            seconds=round(seconds, 3),
+            replay=0 if resumed.start is None else resumed.live_from - resumed.start,
+            **({"why": resumed.detail} if resumed.detail else {}),
+        )
+
+    def replayed(self, outcome: Outcome) -> None:
+        """Readings moved state in silence; what they caused was said already."""
+        self._metrics.replayed.inc(outcome.scored + outcome.late)
+
+    def live(self, partition: Partition, overruled: int) -> None:
+        """A partition's records count from here on."""
+        if overruled:
+            log.warning(
+                "what was said before overrules the judge: its settings have changed",
+                partition=partition.number,
+                streams=overruled,
+            )
+
+    def scored(self, chunk: Chunk, decoded: Decoded, outcome: Outcome) -> None:
+        """What came of a chunk's records."""
+        metrics = self._metrics
+        metrics.records.inc(len(chunk.values))
+        metrics.readings.inc(outcome.scored)
+        metrics.warming.inc(outcome.warming)
+        metrics.late.inc(outcome.late)
+        metrics.restarts.inc(outcome.restarted)
+        metrics.unknown_values.inc(decoded.unknown_values)
+        metrics.out_of_bounds.inc(decoded.out_of_bounds)
+        for bad in decoded.bad:
+            metrics.dead_letters.labels(bad.reason).inc()
+            log.debug("bad record", reason=bad.reason, detail=bad.detail)
+        for alert in outcome.alerts:
+            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
+            log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
+        if outcome.ticks:
+            metrics.tick.observe(outcome.scored / outcome.ticks)
+        if len(decoded.readings.ts_us):
+            newest_s = int(decoded.readings.ts_us.max()) / US_PER_S
+            metrics.delay.observe(max(self._clock.now_s() - newest_s, 0.0))
+
+    def committed(self, *, transaction: bool) -> None:
+        """Positions, and what was said, are durable."""
+        self._metrics.commits.inc()
+        if transaction:
+            self._metrics.units.inc()
+
+    def dropped(self, why: Exception) -> None:
+        """Progress that said nothing was not kept: the group is moving, or moved on."""
+        self._metrics.dropped_commits.inc()
+        log.debug("a commit was not kept", why=str(why))
+
+    def checkpointed(self, size: int, evicted: int) -> None:
+        """A partition's state was written."""
+        self._metrics.checkpoints.inc()
+        self._metrics.checkpoint_bytes.inc(size)
+        self._metrics.evicted.inc(evicted)
+
+    def gauges(
+        self, held: dict[Partition, Held], lag: dict[Partition, int], ledger: Ledger
+    ) -> None:
+        """Where everything stands; walks all partitions."""
+        self._gauged_s = self._clock.monotonic_s()
+        metrics, arenas = self._metrics, [one.arena for one in held.values()]
+        metrics.partitions.set(len(arenas))
+        metrics.streams.set(sum(len(arena) for arena in arenas))
+        metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
+        for kind, opened in zip(
+            self._kinds, open_alerts(list(held.values()), len(self._kinds)), strict=True
+        ):
+            metrics.open_alerts.labels(kind).set(opened)
+        metrics.lag.clear()
+        for partition, records in lag.items():
+            metrics.lag.labels(str(partition.number)).set(records)
+        metrics.position.clear()
+        for name in ("read", "committed", "checkpointed"):
+            for partition, offset in getattr(ledger, name).items():
+                metrics.position.labels(str(partition.number), name).set(offset)
+
+    @property
+    def gauges_due(self) -> bool:
+        """Whether it is time for `gauges`."""
+        return self._clock.monotonic_s() - self._gauged_s >= GAUGES_INTERVAL_S
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Time a stage of a poll."""
+        start_s = self._clock.monotonic_s()
+        yield
+        self._metrics.stage.labels(stage).observe(self._clock.monotonic_s() - start_s)

@@ -1,0 +1,90 @@
+"""Topics of a cluster: which there are, and those to make."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from detector.errors import ConnectionLost, SettingsRejected
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
+    from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+
+
+def topics_of(bootstrap_servers: str) -> set[str]:
+    """Return the names of a cluster's topics.
+
+    Raises:
+        ConnectionLost: If it does not answer.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            return set(admin.list_topics())
+    except KafkaError as error:
+        raise connection_lost(bootstrap_servers, error) from error
+
+
+def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int = -1) -> None:
+    """Create the topics that are missing.
+
+    Args:
+        bootstrap_servers: Of the cluster.
+        topics: Names.
+        partitions: How many each; the broker's default where -1.
+
+    Raises:
+        ConnectionLost: If the broker does not answer or does not let us.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            missing = sorted(set(topics) - set(admin.list_topics()))
+            if missing:
+                admin.create_topics({name: {"num_partitions": partitions} for name in missing})
+    except TopicAlreadyExistsError:
+        pass  # another replica was faster
+    except KafkaError as error:
+        raise connection_lost(bootstrap_servers, error) from error
+
+
+def ensure_changelog(bootstrap_servers: str, topic: str, input_topic: str) -> None:
+    """Make the changelog's topic, or let it grow, so that each input partition has its own.
+
+    Raises:
+        ConnectionLost: If the broker does not answer or does not let us.
+        SettingsRejected: If the topic has more partitions than the input.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            there = sorted({input_topic, topic} & set(admin.list_topics()))
+            described = admin.describe_topics(there)
+            known = {one["name"]: len(one["partitions"]) for one in described}
+            wanted, seen = known.get(input_topic, 1), known.get(topic, 0)
+            if not seen:
+                options = {"num_partitions": wanted, "configs": {"cleanup.policy": "compact"}}
+                admin.create_topics({topic: options})
+            elif seen < wanted:  # the input has grown
+                admin.create_partitions({topic: wanted})
+    except TopicAlreadyExistsError:
+        return  # another replica was faster
+    except KafkaError as error:
+        raise connection_lost(bootstrap_servers, error) from error
+    if seen > wanted:
+        msg = (
+            f"expected topic {topic!r} to have the {wanted} partitions of {input_topic!r}, saw "
+            f"{seen}: it holds the state of another input; set DETECTOR_STATE__TOPIC or "
+            "DETECTOR_KAFKA__GROUP, or delete the topic"
+        )
+        raise SettingsRejected(msg)
+
+
+def _admin(bootstrap_servers: str) -> Any:  # noqa: ANN401 - the client ships no types
+    servers = bootstrap_servers.split(",")
+    return closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000))
+
+
+def connection_lost(bootstrap_servers: str, error: KafkaError) -> ConnectionLost:
+    """Return what the loop waits out, saying what the client said."""
+    what = f"{type(error).__name__}: {' '.join(map(str, error.args))}"
+    return ConnectionLost(f"expected Kafka at {bootstrap_servers} to answer, saw {what}")

@@ -1,0 +1,153 @@
+"""The law of delivery: whatever dies, and whenever, nobody who reads the topics can tell."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from fakes import MemoryBroker, Record
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigs import KEEPING, ONE, ZERO, Rig
+
+from detector.errors import ConnectionLost, MembershipLost
+from detector.partitions import Keeping
+from detector.pipeline import Topics
+from detector.records import Partition
+from detector.restore import Kept, resume
+from detector.snapshot import Origin
+from detector.state import Arena
+
+TOPICS = Topics("alerts", "dead-letters", "scores")
+STREAMS = [b"a", b"b", b"c"]
+
+value = st.sampled_from([0.0, 0.1, -0.2, 50.0, -50.0, "nonsense"])
+reading = st.tuples(st.integers(0, 2), st.sampled_from([ZERO, ONE]), value)
+story = st.lists(reading, min_size=1, max_size=40)
+# After how many operations of the broker which misfortune happens.
+misfortune = st.tuples(st.integers(0, 30), st.sampled_from(["dies", "answer lost", "expelled"]))
+misfortunes = st.lists(misfortune, max_size=6)
+
+
+class Dies(BaseException):
+    """The process is gone; nobody catches this."""
+
+
+@dataclass
+class Fate:
+    """Lets misfortunes happen between the broker's operations."""
+
+    broker: MemoryBroker
+    left: list[tuple[int, str]]
+    operations: int = field(default=0)
+
+    def __call__(self) -> None:
+        self.operations += 1
+        if not self.left or self.operations <= self.left[0][0]:
+            return
+        _, what = self.left.pop(0)
+        self.operations = 0
+        if what == "dies":
+            raise Dies
+        if what == "answer lost":
+            msg = "expected an answer, saw none"
+            raise ConnectionLost(msg)
+        self.broker.member += 1
+
+
+def broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
+    broker = MemoryBroker({ZERO: [], ONE: []})
+    for n, (stream, partition, what) in enumerate(drawn):
+        ts = 1_700_000_000 + n
+        body = what if isinstance(what, str) else json.dumps({"ts": ts, "values": [what, 0]})
+        name = b"%b%d" % (STREAMS[stream], partition.number)  # a stream has one partition
+        broker.partitions[partition].append(Record(name, body.encode()))
+    return broker
+
+
+def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
+    """Run processes until one ends by itself, having read all; and one more, undisturbed."""
+    while True:
+        try:
+            rig.finish()
+        except (Dies, MembershipLost):
+            yield rig
+            rig = Rig(
+                broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
+                keeping=rig.keeping,
+            )  # fmt: skip
+        else:
+            broker.on_operation = dict
+            last = Rig(broker, rig.topics, guarantee=rig.guarantee)
+            last.finish()
+            yield last
+            return
+
+
+def said(broker: MemoryBroker) -> list[tuple[str, bytes | None, bytes | None]]:
+    """Return what consumers see, in the order of each key's messages."""
+    return sorted(
+        ((m.topic, m.key, m.value) for m in broker.sent),
+        key=lambda message: (message[0], message[1] or b""),
+    )
+
+
+def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
+    reader = Kept()
+    for key, value_ in broker.kept.get(partition.number, []):
+        reader.note(key, value_)
+    end = len(broker.partitions[partition])
+    bounds = rig.source.bounds(partition)._replace(end=end)
+    return resume(reader, Origin(rig.about, partition), bounds).arena
+
+
+def rows(arena: Arena) -> dict[bytes, bytes]:
+    """Return each stream's row, to the bit."""
+    found = {}
+    for stream in arena._row_of:
+        row = arena.take(arena.rows([stream]))
+        found[stream] = b"".join(np.asarray(c).tobytes() for c in (row.model, row.pace, row.docket))
+    return found
+
+
+polls = st.integers(1, 12)
+intervals = st.sampled_from([0.0, 30.0])
+
+
+@given(story, misfortunes, polls, intervals)
+@settings(deadline=None, max_examples=300)
+def test_exactly_once_means_that_nobody_can_tell(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+) -> None:
+    calm, rough = broker_of(drawn), broker_of(drawn)
+    undisturbed = Rig(calm, TOPICS)
+    undisturbed.finish()
+    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping))
+    assert said(rough) == said(calm)
+    assert rough.committed == calm.committed
+    for partition in (ZERO, ONE):
+        expected = rows(kept(calm, undisturbed, partition))
+        assert rows(kept(rough, last, partition)) == expected
+
+
+@given(story, misfortunes, polls, intervals)
+@settings(deadline=None, max_examples=200)
+def test_at_least_once_may_repeat_but_never_loses(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+) -> None:
+    calm, rough = broker_of(drawn), broker_of(drawn)
+    Rig(calm, TOPICS).finish()
+    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    first = Rig(rough, TOPICS, max_poll_records, guarantee="at_least_once", keeping=keeping)
+    list(lives(rough, first))
+    assert set(said(rough)) == set(said(calm))
+    assert rough.committed == calm.committed

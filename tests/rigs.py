@@ -1,0 +1,118 @@
+"""A pipeline with everything in memory, to be driven turn by turn."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fakes import (
+    ManualClock,
+    MemoryBroker,
+    MemoryChangelog,
+    MemorySink,
+    MemorySource,
+    Record,
+    StubModel,
+    manifest,
+)
+
+from detector.artifact import Manifest
+from detector.delivery import AtLeastOnce, ExactlyOnce
+from detector.engine import Engine
+from detector.expose import Health
+from detector.judge import rules
+from detector.limit import DeadLetters
+from detector.metrics import Metrics
+from detector.partitions import Keeping
+from detector.pipeline import Pipeline, Timing, Topics
+from detector.recorder import Recorder
+from detector.records import Partition
+from detector.validate import Format
+
+ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
+
+
+TOPICS = Topics("alerts", "dead-letters")
+KEEPING = Keeping("state", interval_s=30)
+
+
+@dataclass
+class Rig:
+    """A pipeline with everything in memory."""
+
+    broker: MemoryBroker = field(default_factory=lambda: MemoryBroker({ZERO: []}))
+    topics: Topics = TOPICS
+    max_poll_records: int = 5000
+    limit: DeadLetters = field(default_factory=lambda: DeadLetters(1000, 1.0))
+    guarantee: str = "exactly_once"
+    about: Manifest = field(default_factory=manifest)
+    alarms_per_day: float = 10
+    keeping: Keeping = KEEPING
+    source_type: type[MemorySource] = MemorySource
+    sink_type: type[MemorySink] = MemorySink
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock()
+        self.told: list[str] = []
+        self.metrics = Metrics()
+        self.health = Health(self.clock, 60, self.told.append)
+        self.source = self.source_type(self.broker, self.max_poll_records)
+        sink = self.sink_type(self.broker)
+        promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce
+        self.pipeline = Pipeline(
+            source=self.source,
+            changelog=MemoryChangelog(self.broker),
+            engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
+            delivery=promise(self.source, sink),
+            form=Format(("c0", "c1")),
+            topics=self.topics,
+            keeping=self.keeping,
+            limit=self.limit,
+            recorder=Recorder(self.metrics, self.health, self.clock, self.about.kinds),
+            clock=self.clock,
+            timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
+        )
+
+    def turn(self) -> None:
+        """Poll and step, until what is there is read."""
+        for _ in range(200):
+            polled = self.pipeline._patience.attempt(self.source.poll)
+            assert polled is not None
+            self.pipeline.step(polled)
+            lag = self.source.lag().values()
+            if lag and not self.pipeline._loading and not any(lag):
+                break
+
+    def finish(self, *, checkpoint: bool = True) -> None:
+        """Read all, then stop as a signal would; or commit, and crash."""
+        self.turn()
+        if checkpoint:
+            self.pipeline.stop()
+            self.pipeline.run()
+        else:
+            self.pipeline._commit()
+
+    def gauge(self) -> None:
+        """Set the gauges, whether or not it is time."""
+        held, lag = self.pipeline._held, self.source.lag()
+        self.pipeline._recorder.gauges(held, lag, self.pipeline._ledger)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+def write(broker: MemoryBroker, values: Sequence[float | str], stream: bytes = b"s") -> None:
+    """Append readings, one a second; a text is a value as it stands."""
+    log = broker.partitions[ZERO]
+    for value in values:
+        ts = 1_700_000_000 + len(log)
+        body = value if isinstance(value, str) else json.dumps({"ts": ts, "values": [value, 0]})
+        log.append(Record(stream, body.encode()))
+
+
+CALM, WILD = [0.0] * 8, [50.0, -50.0, 60.0]
+
+
+def ids(broker: MemoryBroker) -> list[tuple[str, str]]:
+    """Return id and status of every alert that was sent."""
+    bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
+    return [(body["id"], body["status"]) for body in bodies]
