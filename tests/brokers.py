@@ -11,8 +11,10 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={listeners}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 num.partitions=1
@@ -22,6 +24,10 @@ transaction.state.log.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+transaction.max.timeout.ms=900000
+log.cleaner.dedupe.buffer.size=16777216
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
@@ -29,22 +35,45 @@ auto.create.topics.enable=false
 
 
 class ApacheKafka:
-    """One KRaft node in a folder of its own; keeps its data over `stop` and `start`."""
+    """One KRaft node in a folder of its own; keeps its data over `stop` and `start`.
 
-    def __init__(self) -> None:
+    Attributes:
+        doors: Ports that it also listens on, where it sends clients on to ports of others:
+            to proxies, by which they reach it.
+    """
+
+    def __init__(self, proxies: tuple[int, ...] = ()) -> None:
         self.port = free_port()
+        self.doors = tuple(free_port() for _ in proxies)
         self._home = Path(os.environ["KAFKA_HOME"])
         self._folder = tempfile.TemporaryDirectory(prefix="kafka-")
         self._properties = Path(self._folder.name) / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         self._properties.write_text(
-            PROPERTIES.format(port=self.port, controller=free_port(), folder=self._folder.name)
+            PROPERTIES.format(folder=self._folder.name, **self._listeners(proxies))
         )
         self._run("kafka-storage.sh", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c")
+
+    def _listeners(self, proxies: tuple[int, ...]) -> dict[str, object]:
+        controller = free_port()
+        ours = {"PLAINTEXT": self.port} | {f"DOOR{n}": p for n, p in enumerate(self.doors)}
+        told = {"PLAINTEXT": self.port} | {f"DOOR{n}": p for n, p in enumerate(proxies)}
+        every = {**ours, "CONTROLLER": controller}
+        return {
+            "controller": controller,
+            "listeners": ",".join(f"{n}://127.0.0.1:{p}" for n, p in every.items()),
+            "advertised": ",".join(f"{n}://127.0.0.1:{p}" for n, p in told.items()),
+            "protocols": ",".join(f"{n}:PLAINTEXT" for n in every),
+        }
 
     @property
     def bootstrap_servers(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         log = Path(self._folder.name) / "server.log"

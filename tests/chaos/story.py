@@ -1,0 +1,81 @@
+"""What one run plays, all of it from its seed: the fleet, its faults, and how the members run."""
+
+import json
+from dataclasses import dataclass, field
+from random import Random
+
+from training.demo.fleet import CHANNELS, simulate
+
+BEGAN_S = 1_760_000_000
+BURST = 12  # readings that a fault lasts
+GARBAGE = (b"", b"{", b'{"ts": 1, "values": [1]}', b'{"ts": 1760000000, "values": {"x": 1}}')
+
+Record = tuple[int, bytes, bytes]  # partition, key, value
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run's plan.
+
+    Attributes:
+        partitions: Of the input, at the start.
+        members: Processes, at the start.
+        guarantee: What they promise.
+        static: Whether members have names that outlive them.
+        scores: Whether every score is said, too: then every poll is a transaction.
+        batches: Records of each moment of the play.
+    """
+
+    seed: int
+    partitions: int
+    members: int
+    guarantee: str
+    static: bool
+    scores: bool
+    poll_records: int
+    checkpoint_s: float
+    batches: list[list[Record]] = field(repr=False)
+
+
+def tell(seed: int, moments: int, seconds: int) -> Story:
+    """Return the story of a seed: `seconds` of the fleet in `moments` batches."""
+    random = Random(seed)
+    partitions = random.choice([1, 2, 3, 4, 6, 12])
+    streams = max(partitions, 10)
+    x = simulate(streams, seconds, seed)
+    for stream in range(streams):
+        for start in range(30 + random.randrange(20), seconds - BURST, 40 + random.randrange(40)):
+            x[stream, start : start + BURST] *= random.choice([0.2, 2.0, 4.0])
+    batches: list[list[Record]] = [[] for _ in range(moments)]
+    for second in range(seconds):
+        for stream in range(streams):
+            batch = batches[second * moments // seconds]
+            batch += _records(random, stream, stream % partitions, second, x[stream, second])
+    return Story(
+        seed,
+        partitions,
+        random.choice([1, 2, 3]),
+        random.choice(["exactly_once", "exactly_once", "exactly_once", "at_least_once"]),
+        random.random() < 0.5,
+        random.random() < 0.3,
+        random.choice([20, 200, 5000]),
+        random.choice([0.3, 1.0, 4.0]),
+        batches,
+    )
+
+
+def _records(random: Random, stream: int, partition: int, second: int, row: object) -> list[Record]:
+    """Return a reading as it arrives: late, twice, broken, or with a channel missing."""
+    key, chance = b"pump-%02d" % stream, random.random()
+    values: dict[str, float | None] = dict(
+        zip(CHANNELS, [round(float(v), 4) for v in row], strict=True)  # type: ignore[attr-defined]
+    )
+    if chance < 0.01:
+        return [(partition, key, random.choice(GARBAGE))]
+    if chance < 0.02:
+        return []  # lost on the way
+    if chance < 0.05:
+        values[random.choice([*CHANNELS])] = None
+    ts = BEGAN_S + second - (7 if 0.05 <= chance < 0.06 else 0)
+    record = (partition, key, json.dumps({"ts": ts, "values": values}).encode())
+    return [record, record] if 0.06 <= chance < 0.07 else [record]
