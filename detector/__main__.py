@@ -9,12 +9,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from detector.check import check
-from detector.daemon import rules_of, run
+from detector.daemon import EXIT_FAILED, rules_of, run
 from detector.engine import Engine
-from detector.errors import Refused, SettingsRejected
+from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
+from detector.memory import memory, resident_bytes
 from detector.model import load
 from detector.settings import Judge, describe, read_settings
+from detector.state_command import export, ls, show
 
 EXIT_REFUSED = 2
 
@@ -70,6 +72,37 @@ def _score(options: argparse.Namespace) -> int:
     return 0
 
 
+def _memory(options: argparse.Namespace) -> int:
+    manifest = load(options.model).manifest
+    need = memory(manifest, options.streams, options.partitions, options.id_bytes)
+    process = resident_bytes()
+    lines = (
+        ("state", need.state, f"{need.row} bytes a stream, and room to grow"),
+        ("table", need.table, f"stream ids of {options.id_bytes} bytes, and their rows"),
+        ("process", process, "the program and its model, measured now"),
+        ("total", process + need.held, f"{options.streams} streams on this replica"),
+        ("checkpoint", need.checkpoint, "more, at the most, while a partition's state is written"),
+    )
+    for what, size, why in lines:
+        print(f"{what:<10} {size / 1e6:10.1f} MB  {why}")
+    return 0
+
+
+def _state(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        if options.action == "show":
+            return show(settings, options.stream)
+        return export(settings) if options.action == "export" else ls(settings)
+    except ConnectionLost as error:
+        print(f"detector: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:  # `detector state ls | head`
+        sys.stderr.close()
+        return 0
+
+
 def _tell_rows(rows: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{rows} rows", end="\r", file=sys.stderr)
@@ -110,7 +143,52 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
     _add_score(commands)
+    _add_memory(commands)
+    _add_state(commands)
     return parser
+
+
+def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "memory",
+        help="say how much memory so many streams take",
+        description="Say how much memory so many streams take on one replica.",
+        epilog="example: detector memory --model model.onnx --streams 100000 --partitions 4",
+    )
+    sub.add_argument("--model", type=Path, required=True, help="the ONNX file")
+    sub.add_argument("--streams", type=_count, required=True, metavar="N", help="on one replica")
+    sub.add_argument("--partitions", type=_count, default=1, metavar="P", help="that it holds (1)")
+    sub.add_argument("--id-bytes", type=_count, default=24, metavar="B", help="of an id (24)")
+    sub.set_defaults(command=_memory)
+
+
+def _add_state(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "state",
+        help="show what streams carry now",
+        description="Show what streams carry, as the changelog has it: last heard, readings "
+        "since the start, what the judge remembers, and the model's own state. Settings as for "
+        "`detector run`.",
+    )
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("ls", "a line a stream"),
+        ("show", "all that one stream carries, as JSON"),
+        ("export", "all of all streams, a JSON line each"),
+    ):
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action.add_argument("--config", type=Path, help="TOML file with settings")
+        if name == "show":
+            action.add_argument("stream", help="its id")
+        action.set_defaults(command=_state)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        msg = f"expected a number from 1 on, saw {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return count
 
 
 def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -30,7 +30,7 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
-from detector.settings import Judge, Settings, notify_socket
+from detector.settings import Judge, Settings, notify_socket, state_topic
 from detector.source import KafkaSource, Source
 from detector.transactions import TransactionalSink
 from detector.validate import Format, format_of
@@ -101,9 +101,8 @@ def run(settings: Settings) -> int:
 
 def keeping_of(settings: Settings) -> Keeping:
     """Return how state is kept."""
-    topic = settings.state.topic or f"{settings.kafka.group}-state"
     return Keeping(
-        None if settings.output.to == "stdout" else topic,
+        None if settings.output.to == "stdout" else state_topic(settings),
         settings.delivery.checkpoint_interval_s,
         int(settings.state.ttl_s * US_PER_S),
         settings.state.max_streams,

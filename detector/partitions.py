@@ -47,6 +47,7 @@ class Held:
         arena: Its state, once it is loaded.
         live_from: Offset of the first record whose consequences are not said yet.
         due_s: When its next checkpoint is due, on the loop's stopwatch.
+        went_back_to: The first offset of an input topic that was made anew; None otherwise.
     """
 
     origin: Origin
@@ -56,6 +57,7 @@ class Held:
     arena: Arena = field(default_factory=lambda: Arena(0, 0))
     live_from: int = 0
     due_s: float = 0.0
+    went_back_to: int | None = None
     _said: Said | None = None
     _slot: int = 0
     _stale: frozenset[bytes] = frozenset()
@@ -68,7 +70,7 @@ class Held:
 
     def resume(self, now_s: float, interval_s: float) -> Resumed:
         """Make the arena from what was kept; return where to start."""
-        resumed = resume(self.kept, self.origin, self.bounds)
+        resumed = resume(self.kept, self.origin, self.bounds, self.went_back_to)
         self.kept = Kept()
         self.arena, self.live_from = resumed.arena, resumed.live_from
         self._said, self._slot, self._stale = resumed.said, resumed.slot, resumed.stale

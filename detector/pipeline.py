@@ -141,6 +141,9 @@ class Pipeline:
         held = self._held.get(chunk.partition)
         if held is None or held.phase == "loading":
             return []  # from before it was started; it comes again
+        if int(chunk.offsets[0]) < self._ledger.read.get(chunk.partition, 0):
+            self._begin_anew(held, int(chunk.offsets[0]))
+            return []
         known, fresh = chunk.split(held.live_from)
         if known.values:
             self._replay(held, known)
@@ -223,17 +226,25 @@ class Pipeline:
         if self._changelog is not None:
             self._changelog.drop(partition.number)
 
-    def _begin(self, partition: Partition) -> None:
+    def _begin(self, partition: Partition, went_back_to: int | None = None) -> None:
         bounds = self._source.bounds(partition)  # before the changelog: it must not be older
         if self._changelog is None:
             bounds = bounds._replace(committed=None)
         else:
             self._changelog.begin(partition.number)
-        held = Held(Origin(self._engine.model.manifest, partition), bounds)
+        origin = Origin(self._engine.model.manifest, partition)
+        held = Held(origin, bounds, went_back_to=went_back_to)
         self._held[partition] = held
         self._assigned_s[partition] = self._clock.monotonic_s()
         if self._changelog is None:
             self._resume(held)
+
+    def _begin_anew(self, held: Held, offset: int) -> None:
+        """Load a partition again whose offsets went back: the topic was deleted and made anew."""
+        partition = held.origin.partition
+        self._source.hold(partition)
+        self._forget(partition)
+        self._patience.insist(partial(self._begin, partition, offset))
 
     def _load(self) -> None:
         """Read a little of the state of partitions that are being restored."""
@@ -252,8 +263,8 @@ class Pipeline:
         """Start a partition with the state that was kept, or without."""
         partition, now_s = held.origin.partition, self._clock.monotonic_s()
         resumed = held.resume(now_s, self._keeping.interval_s)
-        if resumed.start is not None:
-            self._ledger.begin(partition, resumed.start, resumed.live_from)
+        if resumed.outcome == "restored":
+            self._ledger.begin(partition, resumed.start or 0, resumed.live_from)
         self._source.start(partition, resumed.start)
         self._recorder.resumed(partition, resumed, now_s - self._assigned_s.pop(partition, now_s))
 

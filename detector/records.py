@@ -89,12 +89,10 @@ class Bounds(NamedTuple):
 
     Attributes:
         start: Of the oldest record that is still there.
-        end: After the newest.
         committed: Where the group stands; None where it has committed nothing.
     """
 
     start: int
-    end: int
     committed: int | None
 
 

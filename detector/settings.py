@@ -218,6 +218,11 @@ def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
     return settings
 
 
+def state_topic(settings: Settings) -> str:
+    """Return the topic that keeps state."""
+    return settings.state.topic or f"{settings.kafka.group}-state"
+
+
 def describe() -> list[tuple[str, str, str]]:
     """Return each setting's variable, default and description, in order."""
     lines = []

@@ -65,6 +65,10 @@ class Source(Protocol):
         """
         ...
 
+    def hold(self, partition: Partition) -> None:
+        """Let none of a partition's records come until it is started again."""
+        ...
+
     def start(self, partition: Partition, offset: int | None) -> None:
         """Let an assigned partition's records come.
 
@@ -157,10 +161,15 @@ class KafkaSource:
             # Under read_committed the coordinator answers when no offsets are pending.
             committed = consumer.committed(tp, timeout_ms=timeout_ms)
             start = consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
-            end = consumer.end_offsets([tp], timeout_ms=timeout_ms)[tp]
         except KafkaError as error:
             raise self._lost(error) from error
-        return Bounds(start, end, committed)
+        return Bounds(start, committed)
+
+    def hold(self, partition: Partition) -> None:
+        """Let none of its records come; see `Source.hold`."""
+        tp = TopicPartition(*partition)
+        if tp in self._consumer.assignment():
+            self._consumer.pause(tp)
 
     def start(self, partition: Partition, offset: int | None) -> None:
         """Let a partition's records come; see `Source.start`."""
@@ -202,7 +211,7 @@ class KafkaSource:
             kept = self._consumer.committed(tp, metadata=True, timeout_ms=_ANSWER_MS)
         except KafkaError as error:
             raise self._lost(error) from error
-        return str(kept.metadata) if kept is not None else ""
+        return (kept.metadata or "") if kept is not None else ""
 
     def lag(self) -> dict[Partition, int]:
         """Return the lag, from what the last fetch told; see `Source.lag`."""

@@ -1,5 +1,6 @@
 """What every stream of one partition leaves behind for its next reading."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,9 +164,9 @@ class Arena:
 
     # Slabs --------------------------------------------------------------------------------
 
-    def touched(self) -> list[Slab]:
-        """Return copies of the slabs that changed since `settle`."""
-        return [self._slab(number) for number in np.flatnonzero(self._touched).tolist()]
+    def touched(self) -> Iterator[Slab]:
+        """Yield copies of the slabs that changed since `settle`, one at a time."""
+        return map(self._slab, np.flatnonzero(self._touched).tolist())
 
     def settle(self) -> None:
         """Note that what `touched` returned is kept."""
@@ -224,13 +225,18 @@ class Arena:
         before, slab = len(self._model), self.slab_rows
         if needed <= before:
             return
-        capacity = -(-max(needed, int(before * GROWTH)) // slab) * slab
+        capacity = grown(before, needed, slab)
         # refcheck: nobody else holds a view, see the class's contract.
         self._model.resize((capacity, self._model.shape[1]), refcheck=False)
         self._pace.resize(capacity, refcheck=False)
         self._docket.resize((capacity, self._docket.shape[1]), refcheck=False)
         self._touched.resize(capacity // slab, refcheck=False)
         self._pace["last_us"][before:] = NEVER_US
+
+
+def grown(before: int, needed: int, slab: int) -> int:
+    """Return how many rows arrays of `before` rows get so that they have at least `needed`."""
+    return -(-max(needed, int(before * GROWTH)) // slab) * slab
 
 
 def row_bytes(width: int, kinds: int) -> int:

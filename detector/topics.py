@@ -26,6 +26,21 @@ def topics_of(bootstrap_servers: str) -> set[str]:
         raise connection_lost(bootstrap_servers, error) from error
 
 
+def partitions_of(bootstrap_servers: str, topic: str) -> int:
+    """Return how many partitions a topic has; 0 where it does not exist.
+
+    Raises:
+        ConnectionLost: If the cluster does not answer.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            if topic not in admin.list_topics():
+                return 0
+            return len(admin.describe_topics([topic])[0]["partitions"])
+    except KafkaError as error:
+        raise connection_lost(bootstrap_servers, error) from error
+
+
 def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int = -1) -> None:
     """Create the topics that are missing.
 

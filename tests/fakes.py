@@ -98,8 +98,10 @@ class MemorySource:
 
     def bounds(self, partition: Partition) -> Bounds:
         self._broker.check()
-        end = len(self._broker.partitions[partition])
-        return Bounds(0, end, self._broker.committed.get(partition))
+        return Bounds(0, self._broker.committed.get(partition))
+
+    def hold(self, partition: Partition) -> None:
+        self._held.add(partition)
 
     def start(self, partition: Partition, offset: int | None) -> None:
         if offset is not None:

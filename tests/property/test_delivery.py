@@ -96,9 +96,7 @@ def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
     reader = Kept()
     for key, value_ in broker.kept.get(partition.number, []):
         reader.note(key, value_)
-    end = len(broker.partitions[partition])
-    bounds = rig.source.bounds(partition)._replace(end=end)
-    return resume(reader, Origin(rig.about, partition), bounds).arena
+    return resume(reader, Origin(rig.about, partition), rig.source.bounds(partition)).arena
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:

@@ -271,3 +271,14 @@ def test_streams_that_are_too_many_are_forgotten_the_longest_idle_first() -> Non
     again = Rig(broker=rig.broker)
     again.turn()
     assert sorted(again.pipeline._held[ZERO].arena._row_of) == [b"s3", b"s4", b"s5"]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
+    rig = Rig()
+    write(rig.broker, [*CALM, *WILD])
+    rig.finish()
+    del rig.broker.partitions[ZERO][:]
+    write(rig.broker, CALM)  # other records under the same offsets
+    for again in (Rig(broker=rig.broker), rig):
+        again.source._position[ZERO] = 0  # as the broker resets it: it is out of range
+        again.turn()

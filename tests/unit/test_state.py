@@ -1,8 +1,17 @@
 """Rows of streams, kept in arrays that grow."""
 
 import numpy as np
+import pytest
 
-from detector.state import MOST_SLAB_ROWS, NEVER_US, Arena, Rows
+from detector.state import (
+    MOST_SLAB_ROWS,
+    NEVER_US,
+    STREAM_BYTES,
+    Arena,
+    Rows,
+    row_bytes,
+    slab_rows,
+)
 
 WIDTH, KINDS = 4, 2
 
@@ -93,3 +102,55 @@ def test_a_stream_costs_less_than_two_thousand_bytes() -> None:
     for known in range(1000, streams + 1, 1000):
         arena.rows(names(known))
     assert 136 * 4 < arena.nbytes / streams < 2000
+
+
+def test_a_forgotten_row_is_reused_and_clean() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(10))
+    assert arena.evict(idle_since_us=7 + 4) == 2  # the even ones are in alert
+    assert len(arena) == 8
+    new = arena.take(arena.rows([b"new", b"newer"]))
+    assert sorted(new.index.tolist()) == [1, 3]
+    assert not new.model.any()
+    assert (new.pace["last_us"] == NEVER_US).all()
+    assert not np.frombuffer(new.docket.tobytes(), np.uint8).any()
+
+
+def test_the_longest_idle_go_first_and_none_that_is_in_alert() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(10))
+    assert arena.evict(idle_since_us=0, excess=3) == 3
+    assert sorted(arena._row_of) == sorted(b"stream-%d" % n for n in (0, 2, 4, 6, 7, 8, 9))
+    assert arena.evict(idle_since_us=0, excess=100) == 2
+    assert len(arena) == 5
+
+
+def test_only_slabs_that_were_touched_are_written() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(5 * MOST_SLAB_ROWS))
+    arena.settle()
+    assert list(arena.touched()) == []
+    arena.put(arena.take(np.array([MOST_SLAB_ROWS, 3 * MOST_SLAB_ROWS + 1])))
+    assert [slab.number for slab in arena.touched()] == [1, 3]
+
+
+def test_what_was_written_can_be_loaded_in_any_order() -> None:
+    arena = Arena(WIDTH, KINDS)
+    filled(arena, names(3 * MOST_SLAB_ROWS + 5))
+    arena.evict(idle_since_us=7 + 40)
+    other = Arena(WIDTH, KINDS)
+    for slab in reversed(list(arena.touched())):
+        other.load(slab)
+    other.loaded()
+    assert other._row_of == arena._row_of
+    index = arena.rows(sorted(arena._row_of))
+    assert same(other.take(index), arena.take(index))
+    assert list(other.touched()) == []
+    assert other.newest_us == 7 + 3 * MOST_SLAB_ROWS + 4
+    assert sorted(other._free) == sorted(arena._free)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(4, 64), (136, 64), (2000, 64), (10_000, 16)])
+def test_a_slab_fits_into_a_message(width: int, rows: int) -> None:
+    assert slab_rows(width, 2) == rows
+    assert rows * (row_bytes(width, 2) + STREAM_BYTES) <= 1 << 20

@@ -1,0 +1,66 @@
+"""How much memory so many streams take, before they do."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from detector.artifact import Manifest
+from detector.state import grown, row_bytes, slab_rows
+
+ID_BYTES = 33  # of a bytes object, beside its text
+INT_BYTES = 32
+ALIGNMENT = 16  # of the allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes.
+
+    Attributes:
+        state: Of the arenas' arrays, as far as they will have grown.
+        table: Of the stream ids and the tables that find their rows.
+        checkpoint: More, while the largest partition's state is written.
+        row: Of one stream's row.
+    """
+
+    state: int
+    table: int
+    checkpoint: int
+    row: int
+
+    @property
+    def held(self) -> int:
+        """What stays: state and table."""
+        return self.state + self.table
+
+
+def memory(manifest: Manifest, streams: int, partitions: int = 1, id_bytes: int = 24) -> Memory:
+    """Return the memory of streams that are spread evenly over partitions.
+
+    Args:
+        manifest: Of the model; says how wide a row is.
+        streams: All of them.
+        partitions: That one process holds.
+        id_bytes: Length of a stream's id.
+    """
+    width, kinds = manifest.state_width, len(manifest.kinds)
+    each, row = -(-streams // partitions), row_bytes(width, kinds)
+    state = _rows(each, slab_rows(width, kinds)) * row * partitions
+    identity = -(-(ID_BYTES + id_bytes) // ALIGNMENT) * ALIGNMENT
+    table = sys.getsizeof(dict.fromkeys(range(each))) + 9 * each + (identity + INT_BYTES) * each
+    return Memory(state, table * partitions, each * row, row)
+
+
+def _rows(streams: int, slab: int) -> int:
+    """Return the rows of an arena that grew stream by stream."""
+    rows = 0
+    while rows < streams:
+        rows = grown(rows, rows + 1, slab)
+    return rows
+
+
+def resident_bytes() -> int:
+    """Return how much of the machine's memory this process has now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

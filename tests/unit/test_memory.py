@@ -1,0 +1,52 @@
+"""What `detector memory` promises is what a process takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEASURE = """
+import sys
+from pathlib import Path
+from detector.memory import memory, resident_bytes
+from detector.model import load
+from detector.state import Arena
+
+manifest = load(Path(sys.argv[1])).manifest
+streams, partitions = int(sys.argv[2]), int(sys.argv[3])
+before = resident_bytes()
+arenas = [Arena(manifest.state_width, len(manifest.kinds)) for _ in range(partitions)]
+for start in range(0, streams, 5000):
+    for arena in arenas[start // 5000 % partitions:][:1]:
+        ids = [b"device-%017d" % n for n in range(start, min(start + 5000, streams))]
+        arena.put(arena.take(arena.rows(ids)))
+        del ids
+print(memory(manifest, streams, partitions).held, resident_bytes() - before, before)
+"""
+
+
+@pytest.mark.parametrize(("streams", "partitions"), [(100_000, 1), (200_000, 4)])
+def test_the_promise_is_within_a_tenth_of_what_a_process_takes(
+    small_model: Path, streams: int, partitions: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, small_model, str(streams), str(partitions)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    promised, taken, process = map(int, done.stdout.split())
+    assert process + promised == pytest.approx(process + taken, rel=0.1)
+    assert promised == pytest.approx(taken, rel=0.15)
+
+
+def test_the_command_line_says_it(small_model: Path) -> None:
+    command = [sys.executable, "-m", "detector", "memory", "--model", str(small_model)]
+    done = subprocess.run(
+        [*command, "--streams", "100000"], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "state", "table", "process", "total", "checkpoint",
+    ]  # fmt: skip
+    none = subprocess.run([*command, "--streams", "0"], capture_output=True, text=True, check=False)
+    assert none.returncode == 2
+    assert "expected a number from 1 on" in none.stderr

@@ -1,0 +1,168 @@
+"""What the changelog kept, and when it may be used."""
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import manifest
+
+from detector.records import Bounds, Partition
+from detector.restore import OUTCOMES, Kept, resume
+from detector.snapshot import FORMAT, Entry, Origin, number_of, read_entry
+from detector.state import DOCKET, PACE, Arena, Slab
+
+PARTITION = Partition("readings", 3)
+ORIGIN = Origin(manifest(), PARTITION)
+AT = 100  # the offset up to which state is kept
+
+
+def arena_of(*streams: bytes) -> Arena:
+    arena = Arena(3, 1)
+    rows = arena.take(arena.rows(list(streams)))
+    rows.model[:] = rows.index[:, None] + 1
+    rows.pace["last_us"], rows.pace["seen"] = 5, 9
+    arena.put(rows)
+    return arena
+
+
+def kept_of(origin: Origin = ORIGIN, *streams: bytes, at: int = AT) -> Kept:
+    kept = Kept()
+    for slab in arena_of(*(streams or (b"a", b"b"))).touched():
+        kept.note(b"slab/%d" % slab.number, origin.slab(slab, at))
+    kept.note(b"mark", origin.mark(at, {}))
+    return kept
+
+
+def bounds(start: int = 0, committed: int | None = AT) -> Bounds:
+    return Bounds(start, committed)
+
+
+def test_state_comes_back_to_the_bit_and_starts_where_it_was() -> None:
+    resumed = resume(kept_of(), ORIGIN, bounds(committed=120))
+    assert (resumed.outcome, resumed.start, resumed.live_from) == ("restored", AT, 120)
+    index = resumed.arena.rows([b"a", b"b"])
+    again, before = resumed.arena.take(index), arena_of(b"a", b"b").take(index)
+    for name in ("model", "pace", "docket"):
+        assert getattr(again, name).tobytes() == getattr(before, name).tobytes()
+
+
+def test_state_that_is_ahead_of_what_was_committed_was_said() -> None:
+    """At least once, positions are committed last."""
+    resumed = resume(kept_of(), ORIGIN, bounds(committed=80))
+    assert (resumed.start, resumed.live_from) == (AT, AT)
+
+
+def other(**changes: object) -> Origin:
+    return Origin(manifest(**changes), PARTITION)  # type: ignore[arg-type]
+
+
+def broken() -> Kept:
+    kept = kept_of()
+    entry = read_entry(kept.values[b"slab/0"])
+    assert isinstance(entry, Entry)
+    changed = msgspec.structs.replace(entry, state=bytes(len(entry.state)))
+    kept.values[b"slab/0"] = msgspec.msgpack.encode(changed)
+    return kept
+
+
+def newer() -> Kept:
+    kept = kept_of()
+    entry = msgspec.structs.replace(read_entry(kept.values[b"mark"]), format=FORMAT + 1)  # type: ignore[type-var]
+    kept.values[b"mark"] = msgspec.msgpack.encode(entry)
+    return kept
+
+
+def narrow() -> Kept:
+    kept = Kept()
+    slab = Slab(
+        0, [b"a"], np.zeros((1, 2), np.float32), np.zeros(1, PACE), np.zeros((1, 1), DOCKET)
+    )
+    kept.note(b"slab/0", ORIGIN.slab(slab, AT))
+    kept.note(b"mark", ORIGIN.mark(AT, {}))
+    return kept
+
+
+def mixed() -> Kept:
+    kept = kept_of(other(version="1" * 64))
+    kept.note(b"mark", ORIGIN.mark(AT, {}))
+    return kept
+
+
+UNUSABLE = {
+    "new": (Kept(), bounds(committed=None), ""),
+    "missing": (Kept(), bounds(), "expected a mark for offset 100, saw none"),
+    "damaged": (broken(), bounds(), "crc32c"),
+    "damaged: format": (newer(), bounds(), f"expected format {FORMAT}"),
+    "damaged: width": (narrow(), bounds(), "expected 1 rows of 3 numbers"),
+    "damaged: models": (mixed(), bounds(), "saw that of several"),
+    "other_topic": (
+        kept_of(Origin(manifest(), Partition("other", 3))), bounds(), "expected state of readings"
+    ),
+    "other_model": (kept_of(other(version="1" * 64)), bounds(), "saw that of 111111111111"),
+    "behind": (kept_of(), bounds(start=101, committed=130), "retention was faster"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_state_that_cannot_be_used_is_left_with_its_reason(case: str) -> None:
+    kept, where, why = UNUSABLE[case]
+    resumed = resume(kept, ORIGIN, where)
+    assert resumed.outcome == case.split(":", maxsplit=1)[0]
+    assert why in resumed.detail
+    assert (resumed.start, resumed.live_from, len(resumed.arena)) == (None, 0, 0)
+    assert resumed.stale == frozenset(kept.values)
+    assert resumed.outcome in OUTCOMES
+
+
+def test_offsets_that_went_back_are_those_of_another_topic() -> None:
+    resumed = resume(kept_of(), ORIGIN, bounds(), went_back_to=3)
+    assert (resumed.outcome, resumed.start, resumed.live_from) == ("recreated", 3, 0)
+    assert "saw 3: the input topic was made anew" in resumed.detail
+
+
+def test_bytes_that_are_nothing_of_ours_are_damage_and_no_crash() -> None:
+    for value in (b"", b"\x00", b"{}", msgspec.msgpack.encode([1, 2])):
+        kept = kept_of()
+        kept.values[b"slab/7"] = value
+        assert resume(kept, ORIGIN, bounds()).outcome == "damaged"
+
+
+def test_judged_entries_count_between_the_mark_and_what_was_committed() -> None:
+    kept, docket = kept_of(), np.zeros((1, 1), DOCKET)
+    for slot, (offset, peak) in enumerate([(AT, 1), (AT + 5, 2), (AT + 9, 3), (AT + 20, 4)]):
+        docket["peak"], docket["open"] = peak, True
+        kept.note(b"judged/%d" % slot, ORIGIN.judged([b"a"], docket, offset))
+    resumed = resume(kept, ORIGIN, bounds(committed=AT + 10))
+    assert resumed.said is not None
+    assert resumed.said.judged[b"a"]["peak"].tolist() == [3]
+    assert resumed.slot == 3
+    assert resumed.said.overrule(resumed.arena) == 1
+    assert resumed.arena.open_alerts.tolist() == [1]
+
+
+def test_a_tombstone_takes_a_key_back() -> None:
+    kept = kept_of()
+    kept.note(b"slab/0", None)
+    resumed = resume(kept, ORIGIN, bounds())
+    assert (resumed.outcome, len(resumed.arena)) == ("restored", 0)
+
+
+def test_numbers_in_keys() -> None:
+    assert number_of(b"slab/12", b"slab/") == 12
+    assert [number_of(key, b"slab/") for key in (b"judged/1", b"slab/", b"slab/x", b"mark")] == [
+        None
+    ] * 4
+
+
+def test_the_layout_of_rows_belongs_to_the_format() -> None:
+    """Whoever changes one changes FORMAT, or state of before is misread."""
+    assert FORMAT == 1
+    assert (PACE.itemsize, DOCKET.itemsize) == (16, 38)
+    assert PACE.names == ("last_us", "seen")
+    assert DOCKET.names == (
+        "open", "critical", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
+    )  # fmt: skip
+    fields = [field.name for field in msgspec.structs.fields(Entry)]
+    assert fields == [
+        "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",
+        "docket", "adopted", "crc32c",
+    ]  # fmt: skip
