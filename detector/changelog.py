@@ -153,6 +153,8 @@ class KafkaChangelog:
             "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
             "fetch_max_wait_ms": FETCH_WAIT_MS,
+            # A session leaves out partitions without news; then their end is never told.
+            "enable_incremental_fetch_sessions": False,
             "max_partition_fetch_bytes": FETCH_BYTES,
             "fetch_max_bytes": 4 * FETCH_BYTES,
             "reconnect_backoff_max_ms": 2000,
