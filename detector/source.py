@@ -127,7 +127,8 @@ class KafkaSource:
         self._clock = clock
         self._consumer: Any = None
         self._moves: Moves | None = None
-        self._asked_s = 0.0
+        self._asked_s = self._looked_s = 0.0
+        self._partitions = 0
 
     def poll(self, timeout_s: float | None = None) -> Polled:
         """Return new records; see `Source.poll`."""
@@ -140,6 +141,7 @@ class KafkaSource:
                 self._asked_s = self._clock.monotonic_s()
             else:
                 self._ask_if_alive(consumer)
+            self._look_for_partitions(consumer)
         except FencedInstanceIdError as error:
             raise self._not_a_member(error) from error
         except KafkaError as error:
@@ -254,6 +256,27 @@ class KafkaSource:
         one = [TopicPartition(topic, min(partitions))]
         consumer.end_offsets(one, timeout_ms=_ANSWER_MS)
         self._asked_s = self._clock.monotonic_s()
+
+    def _look_for_partitions(self, consumer: Any) -> None:  # noqa: ANN401
+        """Join anew when the topic has grown, and nobody else would notice.
+
+        The group's leader looks for new partitions; but not one that was restarted under its
+        static name, because it is not told that it leads (KAFKA-13435). Those that came while
+        we were away have no position yet.
+        """
+        now_s, named = self._clock.monotonic_s(), self._subscription.group_instance_id
+        if not named or not self.settled or now_s - self._looked_s < ASK_INTERVAL_S:
+            return
+        self._looked_s = now_s
+        numbers = consumer.partitions_for_topic(self._subscription.topic) or set()
+        grown = self._partitions and len(numbers) > self._partitions
+        if not self._partitions:
+            parts = {TopicPartition(self._subscription.topic, number) for number in numbers}
+            others = parts - consumer.assignment()
+            grown = any(consumer.committed(tp, timeout_ms=_ANSWER_MS) is None for tp in others)
+        if grown:
+            consumer._coordinator.request_rejoin()  # noqa: SLF001 - there is no public way
+        self._partitions = len(numbers)
 
     def _not_a_member(self, error: KafkaError) -> MembershipLost:
         msg = (

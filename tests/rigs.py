@@ -55,6 +55,7 @@ class Rig:
         self.told: list[str] = []
         self.metrics = Metrics()
         self.health = Health(self.clock, 60, self.told.append)
+        self.form = Format(("c0", "c1"))
         self.source = self.source_type(self.broker, self.max_poll_records)
         sink = self.sink_type(self.broker)
         promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce
@@ -63,7 +64,7 @@ class Rig:
             changelog=MemoryChangelog(self.broker),
             engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
             delivery=promise(self.source, sink),
-            form=Format(("c0", "c1")),
+            form=self.form,
             topics=self.topics,
             keeping=self.keeping,
             limit=self.limit,

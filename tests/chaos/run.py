@@ -13,6 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -33,7 +34,7 @@ from detector.engine import Engine
 from detector.model import load
 from detector.records import Message, Partition
 from detector.settings import Judge
-from detector.topics import create_topics
+from detector.topics import create_topics, partitions_of
 from detector.validate import format_of
 
 with warnings.catch_warnings():
@@ -180,15 +181,17 @@ class Play:
     def grow(self) -> None:
         """Add a partition to the input."""
 
+        topic, wanted = self.names["readings"], self._partitions + 1
+
         def act() -> None:
-            admin = KafkaAdminClient(bootstrap_servers=self._world.servers)
-            admin.create_partitions({self.names["readings"]: self._partitions + 1})
-            admin.close()
+            if partitions_of(self._world.servers, topic) < wanted:
+                with closing(KafkaAdminClient(bootstrap_servers=self._world.servers)) as admin:
+                    admin.create_partitions({topic: wanted})
 
         if self._partitions < self._story.partitions + 2:
             _patiently(act)
             time.sleep(0.5)
-            self._partitions += 1
+            self._partitions = wanted
 
     def drained(self) -> bool:
         """Wait until the group has committed all; say whether it has."""

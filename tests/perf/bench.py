@@ -115,14 +115,14 @@ def apart(act: Callable[..., Result], *arguments: object) -> Result:
         return pool.submit(act, *arguments).result()
 
 
-def table(figures: Figures) -> Table:
+def table(figures: Figures, goals: dict[str, tuple[str, float]] = GOALS) -> Table:
     """Return the figures for people, and whether they are where they should be."""
     shown = Table("figure", "measured", "goal", "")
-    for name in sorted(figures, key=lambda name: name not in GOALS):
+    for name in sorted(figures, key=lambda name: name not in goals):
         value = figures[name]
         text = f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-        if name in GOALS:
-            sign, goal = GOALS[name]
+        if name in goals:
+            sign, goal = goals[name]
             good = value >= goal if sign == ">=" else value <= goal
             shown.add_row(name, text, f"{sign} {goal:g}", "ok" if good else "missed")
         else:

@@ -35,6 +35,7 @@ class Play:
     records: int
     model: Path
     log: Path
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from consumers import SESSION_TIMEOUT_S, Lap, Pace, Play
 
 from detector import __main__ as command_line
+from detector import daemon as wiring
 from detector.clock import Clock
 from detector.group import Subscription
 from detector.records import Polled
@@ -31,7 +32,7 @@ def daemon(play: Play) -> Pace:
     with (
         play.log.open("a", encoding="utf-8") as log,
         contextlib.redirect_stderr(log),
-        patch.object(command_line, "KafkaSource", watch),
+        patch.object(wiring, "KafkaSource", watch),
     ):
         code = command_line.main(["run"])
     if code:
@@ -59,10 +60,10 @@ class WatchedSource(KafkaSource):
         self._first_s = 0.0
         self._polling_s = 0.0
 
-    def poll(self) -> Polled:
+    def poll(self, timeout_s: float | None = None) -> Polled:
         self._lap.done(self._newest)
         start_s = time.perf_counter()
-        polled = super().poll()
+        polled = super().poll(timeout_s)
         now_s = time.perf_counter()
         self._newest = sum(len(chunk.values) for chunk in polled.chunks)
         if self._first_s:
@@ -94,6 +95,7 @@ def _set_environment(play: Play, port: int) -> None:
         "OUTPUT__ALERTS_TOPIC": f"{play.topic}-alerts",
         "OUTPUT__DEAD_LETTERS_TOPIC": f"{play.topic}-dead-letters",
         "HTTP__PORT": port,
+        **play.settings,
     }
     for name in [name for name in os.environ if name.startswith("DETECTOR_")]:
         del os.environ[name]
