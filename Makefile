@@ -2,8 +2,17 @@
 # make test    the test suite
 # make check   all that CI runs: format, lint, types, layers, tests
 # make bench   throughput and memory, side by side with a bare client (build/bench.json)
+#
+# Against Apache Kafka, which KAFKA_HOME names:
+# make chaos           kill, pause, cut, restart; nobody may tell (SEEDS=10, build/chaos.json)
+# make fuzz            broken bytes, all accounted for (RECORDS=1000000, build/fuzz.json)
+# make soak            a steady rate for long; what grows? (MINUTES=30, build/soak.png)
+# make bench-delivery  what exactly-once costs (build/delivery.json)
 
 SECONDS ?= 75
+SEEDS ?= 10
+RECORDS ?= 1000000
+MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 # The build without CUDA; a training machine with a GPU installs torch by itself.
@@ -11,7 +20,9 @@ TORCH := torch==2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench clean
+MODEL := build/chaos/run/model.onnx
+
+.PHONY: demo test check bench chaos fuzz soak bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -28,6 +39,21 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/perf/bench.py
+
+bench-delivery: $(VENV)/.test
+	$(BIN)/python tests/perf/delivery.py
+
+chaos: $(MODEL)
+	$(BIN)/python tests/chaos/run_chaos.py --seeds $(SEEDS)
+
+fuzz: $(MODEL)
+	$(BIN)/python tests/fuzz/run_fuzz.py --records $(RECORDS) --model $(MODEL)
+
+soak: $(MODEL)
+	$(BIN)/python tests/soak/run_soak.py --minutes $(MINUTES) --model $(MODEL)
+
+$(MODEL): | $(VENV)/.test
+	$(BIN)/python tests/small_model.py $(@D)
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,8 +1,11 @@
 """Logs on standard error: one line an event, for people on a terminal and JSON otherwise."""
 
+import io
 import logging
 import sys
 import time
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -31,12 +34,28 @@ def set_up_logs(level: str, form: str) -> None:
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr))),
     )
     client = logging.getLogger("kafka")
     client.handlers = [_Client()]
     client.setLevel(logging.WARNING)
     client.propagate = False
+
+
+class _Unbreakable(io.TextIOBase):
+    """A stream whose disk may be full, or whose reader gone: a line is lost, not the daemon."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._out.flush()
 
 
 def _heads_first(

@@ -4,19 +4,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from brokers import ApacheKafka, Broker, Tansu
-
-from training.demo.fleet import CHANNELS, simulate
-from training.run import Progress, run
+from small_model import train_small
 
 torch.set_num_threads(1)  # as the command line does
 
-START_US = 1_700_000_000_000_000
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,42 +38,11 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return made
 
 
-def write_fleet(path: Path, pumps: int, seconds: int, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    x = simulate(pumps, seconds, seed)
-    columns = {
-        "pump": np.repeat([f"pump-{p}" for p in range(pumps)], seconds),
-        "ts": np.tile(START_US + np.arange(seconds) * 1_000_000, pumps),
-        **{name: x[:, :, c].ravel() for c, name in enumerate(CHANNELS)},
-    }
-    pq.write_table(pa.table(columns), path)
-
-
-SMALL = """
-name = "small"
-[data]
-files = ["history.parquet"]
-time = "ts"
-stream = "pump"
-channels = ["speed", "flow", "pressure", "current", "temperature", "vibration"]
-[network]
-hidden = 24
-bottleneck = 2
-[fit]
-epochs = 3
-lanes = 16
-[score]
-warm_up = 20
-"""
-
-
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a small model of the pumps, really trained, for three passes."""
     folder = tmp_path_factory.mktemp("small")
-    write_fleet(folder / "history.parquet", pumps=4, seconds=1500, seed=1)
-    (folder / "small.toml").write_text(SMALL)
-    run(folder / "small.toml", folder / "run", Progress())
+    train_small(folder / "run")
     return folder / "run"
 
 

@@ -21,6 +21,9 @@ from detector.records import Chunk, Message
 from detector.source import KafkaSource
 from detector.topics import create_topics
 from training.demo.broker import free_port
+from training.demo.fleet import CHANNELS, Fault, break_down, simulate
+
+BEGAN_S = 1_760_000_000
 
 
 def until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
@@ -80,9 +83,17 @@ class Topics:
 class Daemon:
     """`detector run` with settings for a test."""
 
-    def __init__(self, model: Path, topics: Topics, folder: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        model: Path,
+        topics: Topics,
+        folder: Path,
+        *,
+        log: Path | None = None,
+        **settings: object,
+    ) -> None:
         self.port = free_port()
-        self.log = folder / f"detector-{self.port}.log"
+        self.log = log or folder / f"detector-{self.port}.log"
         ours = {
             "model": model,
             "kafka__bootstrap_servers": topics.servers,
@@ -98,11 +109,11 @@ class Daemon:
         }
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETECTOR_")}
         environment |= {f"DETECTOR_{name}".upper(): str(value) for name, value in ours.items()}
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "detector", "run"],
                 env=environment,
-                stderr=log,
+                stderr=out,
                 stdout=subprocess.PIPE,
             )
 
@@ -157,3 +168,18 @@ class Daemon:
 
 def reading(ts_s: float, values: object) -> bytes:
     return json.dumps({"ts": ts_s, "values": values}).encode()
+
+
+def story(pumps: int, seconds: int, fault: Fault | None = None) -> list[tuple[bytes, bytes]]:
+    """Return records of a fleet, second by second."""
+    x = simulate(pumps, seconds, seed=3)
+    if fault:
+        break_down(x, fault, seed=4)
+    return [
+        (
+            b"pump-%d" % p,
+            reading(BEGAN_S + t, dict(zip(CHANNELS, x[p, t].round(5).tolist(), strict=True))),
+        )
+        for t in range(seconds)
+        for p in range(pumps)
+    ]

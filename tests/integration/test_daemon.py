@@ -9,32 +9,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 from brokers import ApacheKafka, Broker, Tansu
-from daemons import Daemon, Topics, reading, until
+from daemons import BEGAN_S, Daemon, Topics, reading, story, until
 
 from detector.check import check
 from detector.messages import ALERT_SCHEMA
 from detector.settings import read_settings
 from training.demo.broker import free_port
-from training.demo.fleet import CHANNELS, Fault, break_down, simulate
+from training.demo.fleet import Fault
 
 pytestmark = pytest.mark.broker
-
-BEGAN_S = 1_760_000_000
-
-
-def story(pumps: int, seconds: int, fault: Fault | None = None) -> list[tuple[bytes, bytes]]:
-    """Return records of a fleet, second by second."""
-    x = simulate(pumps, seconds, seed=3)
-    if fault:
-        break_down(x, fault, seed=4)
-    return [
-        (
-            b"pump-%d" % p,
-            reading(BEGAN_S + t, dict(zip(CHANNELS, x[p, t].round(5).tolist(), strict=True))),
-        )
-        for t in range(seconds)
-        for p in range(pumps)
-    ]
 
 
 def test_a_fault_becomes_alerts_and_all_offsets_are_committed(

@@ -10,8 +10,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, write_fleet
+from conftest import ROOT
 from fakes import chunk_of
+from small_model import SMALL, write_fleet
 
 from detector.decode import decode
 from detector.settings import describe

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_fleet
+from small_model import write_fleet
 
 from detector.model import load
 from training.config import Config, Evaluate, read_config
