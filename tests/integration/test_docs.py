@@ -65,6 +65,14 @@ def test_every_file_that_is_named_exists() -> None:
             assert (ROOT / target).exists(), f"{document} names {target}"
 
 
+def test_every_test_that_is_named_exists() -> None:
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", architecture))
+    code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/test_*.py"))
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in code] == []
+
+
 def test_the_daemon_needs_neither_torch_nor_pyarrow() -> None:
     code = "import detector.__main__, sys; print(sorted({'torch', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
