@@ -12,7 +12,11 @@ from detector.topics import connection_lost, create_topics
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
     from kafka import KafkaProducer  # type: ignore[import-untyped]
-    from kafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]
+    from kafka.errors import (  # type: ignore[import-untyped]
+        KafkaError,
+        MessageSizeTooLargeError,
+        UnknownTopicOrPartitionError,
+    )
 
 # The client holds all that is not acknowledged in memory, without a bound of its own.
 OUTSTANDING = 2000
@@ -62,16 +66,7 @@ class KafkaSink:
     def deliver(self, producer: Any, messages: Sequence[Message]) -> None:  # noqa: ANN401
         """Send messages and wait until all are acknowledged."""
         for some in _portions(messages):
-            futures = [
-                producer.send(
-                    m.topic,
-                    value=m.value,
-                    key=m.key,
-                    headers=list(m.headers),
-                    partition=m.partition,
-                )
-                for m in some
-            ]
+            futures = [_send(producer, message) for message in some]
             producer.flush(timeout=ACKNOWLEDGE_TIMEOUT_S)
             for future in futures:
                 future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
@@ -139,6 +134,19 @@ class LineSink:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _send(producer: Any, message: Message) -> Any:  # noqa: ANN401 - the client ships no types
+    try:
+        return producer.send(
+            message.topic,
+            value=message.value,
+            key=message.key,
+            headers=list(message.headers),
+            partition=message.partition,
+        )
+    except ValueError as error:  # a partition younger than what this producer knows of the topic
+        raise UnknownTopicOrPartitionError(str(error)) from error
 
 
 def _object(text: str) -> object:

@@ -1,11 +1,13 @@
 """Brokers to test against: Tansu always, Apache Kafka where KAFKA_HOME points at one."""
 
 import os
+import random
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from training.demo.broker import TansuBroker, free_port, wait_for_port
+from training.demo.broker import TansuBroker, wait_for_port
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -34,6 +36,19 @@ auto.create.topics.enable=false
 """
 
 
+def steady_port() -> int:
+    """Return a loopback port that stays free while its owner is away.
+
+    Not one of those that the kernel gives to outgoing connections: a client that tries to reach
+    a broker that is down could get the broker's own port, and keep it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)):
+                return port
+
+
 class ApacheKafka:
     """One KRaft node in a folder of its own; keeps its data over `stop` and `start`.
 
@@ -43,8 +58,8 @@ class ApacheKafka:
     """
 
     def __init__(self, proxies: tuple[int, ...] = ()) -> None:
-        self.port = free_port()
-        self.doors = tuple(free_port() for _ in proxies)
+        self.port = steady_port()
+        self.doors = tuple(steady_port() for _ in proxies)
         self._home = Path(os.environ["KAFKA_HOME"])
         self._folder = tempfile.TemporaryDirectory(prefix="kafka-")
         self._properties = Path(self._folder.name) / "server.properties"
@@ -55,7 +70,7 @@ class ApacheKafka:
         self._run("kafka-storage.sh", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c")
 
     def _listeners(self, proxies: tuple[int, ...]) -> dict[str, object]:
-        controller = free_port()
+        controller = steady_port()
         ours = {"PLAINTEXT": self.port} | {f"DOOR{n}": p for n, p in enumerate(self.doors)}
         told = {"PLAINTEXT": self.port} | {f"DOOR{n}": p for n, p in enumerate(proxies)}
         every = {**ours, "CONTROLLER": controller}

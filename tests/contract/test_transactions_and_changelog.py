@@ -13,7 +13,7 @@ from fakes import MemoryBroker, MemoryChangelog, MemorySink, MemorySource, Recor
 from detector.changelog import Changelog, KafkaChangelog
 from detector.clock import SystemClock
 from detector.emit import KafkaSink
-from detector.errors import MembershipLost, SettingsRejected
+from detector.errors import ConnectionLost, MembershipLost, SettingsRejected
 from detector.group import Subscription
 from detector.records import Message, Partition
 from detector.source import KafkaSource, Source
@@ -304,6 +304,25 @@ def test_the_changelog_gets_the_partitions_of_the_input_and_grows_with_it(kafka:
     resource = ConfigResource(ConfigResourceType.TOPIC, kafka.state)
     assert "compact" in str(admin.describe_configs([resource]))
     admin.close()
+    changelog.close()
+
+
+def test_a_partition_younger_than_the_producer_is_found(kafka: OnKafka) -> None:
+    source, sink, changelog = joined(kafka), kafka.sink(), kafka.changelog()
+    zero = {Partition(kafka.topic, 0): 1}
+    changelog.begin(0)
+    sink.transact([entry(kafka, b"a", b"1")], zero, "", source.membership())
+    admin = KafkaAdminClient(bootstrap_servers=kafka.servers)
+    admin.create_partitions({kafka.topic: 3})
+    admin.close()
+    changelog.begin(2)
+    young = [entry(kafka, b"b", b"2", number=2)]
+    with pytest.raises(ConnectionLost):
+        sink.transact(young, zero, "", source.membership())
+    sink.transact(young, zero, "", source.membership())
+    changelog.begin(2)
+    assert load(changelog, 2) == [(b"b", b"2")]
+    sink.close()
     changelog.close()
 
 
