@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from detector.clock import Clock
 from detector.topics import connection_lost, ensure_changelog
 
 with warnings.catch_warnings():
@@ -29,11 +30,14 @@ class Loaded:
         records: Partition number, key, value; in the order of each partition.
         ended: Partitions that were read to the end they had when they were begun.
         left: Records (at most) of the others that are still to come.
+        stuck: Those of `ended` of which the last part stays hidden: behind a transaction that
+            nobody will ever end.
     """
 
     records: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
     ended: frozenset[int] = frozenset()
     left: int = 0
+    stuck: frozenset[int] = frozenset()
 
 
 class Changelog(Protocol):
@@ -70,14 +74,28 @@ class Changelog(Protocol):
 class KafkaChangelog:
     """A compacted topic with a partition for each of the input's; a `Changelog`."""
 
-    def __init__(self, bootstrap_servers: str, topic: str, input_topic: str) -> None:
-        """Remember where the state is kept; connects at the first `begin`."""
+    def __init__(
+        self, bootstrap_servers: str, topic: str, input_topic: str, clock: Clock, hang_s: float
+    ) -> None:
+        """Remember where the state is kept; connects at the first `begin`.
+
+        Args:
+            bootstrap_servers: Of the cluster.
+            topic: Of the changelog.
+            input_topic: Whose state it is.
+            clock: For how long a partition did not move.
+            hang_s: A partition that did not move for longer is stuck: the broker would have
+                ended any transaction of ours.
+        """
         self._servers = bootstrap_servers
         self._topic = topic
         self._input_topic = input_topic
         self._consumer: Any = None
         self._looker: Any = None  # sees the end that transactions still open will have, too
         self._ends: dict[int, int] = {}
+        self._clock = clock
+        self._hang_s = hang_s
+        self._moves: dict[int, tuple[int, float]] = {}  # number -> records left, since when
 
     def begin(self, number: int) -> None:
         """Begin to read a partition; see `Changelog.begin`."""
@@ -111,14 +129,17 @@ class KafkaChangelog:
         except KafkaError as error:
             raise connection_lost(self._servers, error) from error
         ended = frozenset(n for n, count in left.items() if count is not None and count <= 0)
-        for number in ended:
+        stuck = frozenset(number for number, count in left.items() if self._hangs(number, count))
+        for number in ended | stuck:
             self.drop(number)
-        return Loaded(records, ended, sum(count or 0 for count in left.values()))
+        still = sum(count or 0 for number, count in left.items() if number not in stuck)
+        return Loaded(records, ended | stuck, still, stuck)
 
     def drop(self, number: int) -> None:
         """Stop reading a partition; see `Changelog.drop`."""
         if number in self._ends:
             del self._ends[number]
+            self._moves.pop(number, None)
             self._assign()
 
     def close(self) -> None:
@@ -126,7 +147,22 @@ class KafkaChangelog:
         for consumer in filter(None, (self._consumer, self._looker)):
             consumer.close(autocommit=False, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
         self._consumer = self._looker = None
-        self._ends = {}
+        self._ends, self._moves = {}, {}
+
+    def _hangs(self, number: int, left: int | None) -> bool:
+        """Say whether a partition has not moved for too long.
+
+        A broker that dies at the wrong moment may leave a transaction open on a partition that
+        its coordinator takes for ended; then readers wait there for ever.
+        """
+        if not left or left < 0:
+            return False
+        now_s = self._clock.monotonic_s()
+        before, since_s = self._moves.setdefault(number, (left, now_s))
+        if left != before:
+            self._moves[number] = (left, now_s)
+            return False
+        return now_s - since_s > self._hang_s
 
     def _left(self, number: int) -> int | None:
         """Return how many records a partition lacks; None before that is known.

@@ -8,7 +8,7 @@ import structlog
 
 from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
-from detector.clock import SystemClock
+from detector.clock import Clock, SystemClock
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
 from detector.engine import Engine
@@ -57,7 +57,7 @@ def run(settings: Settings) -> int:
     source = KafkaSource(Subscription(**settings.kafka.model_dump()), clock)
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
-    changelog = _changelog(settings, keeping)
+    changelog = _changelog(settings, keeping, clock)
     pipeline = Pipeline(
         source=source,
         changelog=changelog,
@@ -180,11 +180,13 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
     return transactions, ExactlyOnce(source, transactions)
 
 
-def _changelog(settings: Settings, keeping: Keeping) -> KafkaChangelog | None:
+def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChangelog | None:
     if keeping.topic is None:
         return None
     kafka = settings.kafka
-    return KafkaChangelog(kafka.bootstrap_servers, keeping.topic, kafka.topic)
+    # The broker looks for transactions that are too old every ten seconds.
+    hang_s = 2 * settings.delivery.transaction_timeout_s + 10
+    return KafkaChangelog(kafka.bootstrap_servers, keeping.topic, kafka.topic, clock, hang_s)
 
 
 def _format(manifest: Manifest, settings: Settings) -> Format:

@@ -107,6 +107,10 @@ class Metrics:
             "detector_restore_seconds", "From a partition's assignment to its state.",
             buckets=TIMES_S, registry=r,
         )  # fmt: skip
+        self.stuck_restores = Counter(
+            "detector_stuck_restores", "Restores that met a transaction that never ends.",
+            registry=r,
+        )  # fmt: skip
         self.restoring = Gauge("detector_restoring_partitions", "Restored right now.", registry=r)
         self.restore_left = Gauge(
             "detector_restore_left_records", "Records of state still to read.", registry=r

@@ -255,6 +255,8 @@ class Pipeline:
         for number, key, value in loaded.records:
             if number in loading:
                 loading[number].kept.note(key, value)
+        if loaded.stuck:
+            self._recorder.stuck(loaded.stuck, self._keeping.topic)
         for number in loaded.ended & loading.keys():
             self._resume(loading.pop(number))
         self._recorder.loading(loaded.left, len(loading))

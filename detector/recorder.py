@@ -83,6 +83,16 @@ class Recorder:
         self._metrics.restore_left.set(left)
         self._metrics.restoring.set(partitions)
 
+    def stuck(self, numbers: frozenset[int], topic: str | None) -> None:
+        """The last part of some partitions' state stays hidden."""
+        self._metrics.stuck_restores.inc(len(numbers))
+        log.error(
+            "a transaction on the changelog never ends; going on with the state before it",
+            partitions=sorted(numbers),
+            remedy=f"kafka-transactions.sh find-hanging, then abort, on topic {topic}; until then "
+            "every restart waits for it, and replays more",
+        )
+
     def resumed(self, partition: Partition, resumed: Resumed, seconds: float) -> None:
         """A partition's state is here, or begins anew."""
         self._metrics.restores.labels(resumed.outcome).inc()

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TextIO
 
 from detector.changelog import KafkaChangelog
+from detector.clock import SystemClock
 from detector.errors import SettingsRejected
 from detector.inspection import Carried, carried
 from detector.restore import Kept
@@ -14,6 +15,7 @@ from detector.settings import Settings, state_topic
 from detector.topics import partitions_of
 
 READ_S = 1.0
+STUCK_S = 60.0
 
 
 def read_state(settings: Settings) -> Iterator[Carried]:
@@ -31,7 +33,7 @@ def read_state(settings: Settings) -> Iterator[Carried]:
             "DETECTOR_KAFKA__GROUP or DETECTOR_STATE__TOPIC to that of the running detector"
         )
         raise SettingsRejected(msg)
-    changelog = KafkaChangelog(servers, topic, settings.kafka.topic)
+    changelog = KafkaChangelog(servers, topic, settings.kafka.topic, SystemClock(), STUCK_S)
     try:
         for number in range(partitions):
             kept, ended = Kept(), False

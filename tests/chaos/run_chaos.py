@@ -44,6 +44,7 @@ from training.demo.broker import free_port
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
     from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+    from kafka.admin import AbortTransactionSpec  # type: ignore[import-untyped]
 
 BUILD = Path(__file__).parents[2] / "build"
 MOMENTS, SECONDS, MOMENT_S = 80, 320, 0.12
@@ -66,6 +67,7 @@ class Outcome:
     exits: Counter[int]
     kills: int
     rebalances: int
+    hanging: int
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -123,10 +125,10 @@ class World:
         logs = [path.read_text(errors="replace") for path in folder.glob("*.log")]
         faults += ["a traceback in a log" for log in logs if "Traceback" in log][:1]
         rebalances = sum(log.count("partitions moved") for log in logs)
+        hanging = play.abort_hanging()
         verdict = play.judge()
-        return Outcome(
-            story, verdict, nemesis.acts, members.exits, members.kills, rebalances, faults
-        )
+        kills, exits = members.kills, members.exits
+        return Outcome(story, verdict, nemesis.acts, exits, kills, rebalances, hanging, faults)
 
     def _heir(self, play: "Play", folder: Path) -> list[str]:
         """Let one more member, undisturbed, take all over and keep it; return what is wrong.
@@ -246,6 +248,27 @@ class Play:
         consumer.close()
         return done
 
+    def abort_hanging(self) -> int:
+        """Abort transactions that nobody will end, as an operator would; return how many.
+
+        A broker that is killed while it undoes a transaction may forget a partition of it.
+        """
+        topics = [*self.names.values(), f"{self.group}-state"]
+        with closing(KafkaAdminClient(bootstrap_servers=self._world.servers)) as admin:
+            parts = [
+                TopicPartition(topic["name"], partition["partition_index"])
+                for topic in admin.describe_topics(topics)
+                for partition in topic["partitions"]
+            ]
+            deadline = time.monotonic() + 10
+            while open_ := _open(admin, parts):
+                if time.monotonic() > deadline:
+                    for spec in open_:
+                        admin.abort_transaction(spec)
+                    return len(open_)
+                time.sleep(0.5)
+        return 0
+
     def judge(self) -> Verdict:
         """Read all topics to their ends and compare."""
         self._sink.close()
@@ -269,6 +292,16 @@ class Play:
         }
         engine, form = self._world.engine, self._world.form
         return judge_run(engine, form, self.names, inputs, outputs, changelog)
+
+
+def _open(admin: Any, parts: list[Any]) -> list[AbortTransactionSpec]:
+    """Return the transactions that are open on partitions."""
+    return [
+        AbortTransactionSpec(tp, producer.producer_id, producer.producer_epoch)
+        for tp, producers in admin.describe_producers(parts).items()
+        for producer in producers.active_producers
+        if producer.current_transaction_start_offset >= 0
+    ]
 
 
 def _patiently(act: Callable[[], object]) -> None:
@@ -317,7 +350,8 @@ def line(outcome: Outcome) -> str:
         f"{'ok  ' if outcome.good else 'FAIL'} seed {story.seed:5} {how:32} "
         f"{outcome.kills:3} kills {outcome.rebalances:3} moves {verdict.alerts:4} alerts "
         f"lost {verdict.lost} repeated {verdict.repeated} strange {verdict.strange} "
-        f"state {verdict.state_mismatches}/{verdict.streams} {' '.join(outcome.faults)}"
+        f"state {verdict.state_mismatches}/{verdict.streams} "
+        f"{f'hanging {outcome.hanging} ' if outcome.hanging else ''}{' '.join(outcome.faults)}"
     )
 
 
@@ -332,6 +366,7 @@ def figures(outcomes: list[Outcome]) -> dict[str, object]:
         "pauses": acts["pause"] + acts["short pause"],
         "rebalances": sum(one.rebalances for one in outcomes),
         "broker_restarts": acts["restart the broker"],
+        "hanging_transactions": sum(one.hanging for one in outcomes),
         "alerts_expected": sum(one.verdict.alerts for one in outcomes),
         "messages_expected": sum(one.verdict.expected for one in outcomes),
         "lost": sum(one.verdict.lost for one in outcomes),

@@ -1,5 +1,6 @@
 """One suite for what keeps the promise: transactions, and the state that they write."""
 
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.broker
 
 TIMEOUT_S = 8.0
+HANG_S = 3.0
 
 
 class World(Protocol):
@@ -96,7 +98,7 @@ class OnKafka:
         return TransactionalSink(self.servers, [], f"{self.topic}-{name}", TIMEOUT_S)
 
     def changelog(self) -> Changelog:
-        return KafkaChangelog(self.servers, self.state, self.topic)
+        return KafkaChangelog(self.servers, self.state, self.topic, SystemClock(), HANG_S)
 
     def said(self) -> list[bytes | None]:
         end = Message(self.output, b"end", b"end")
@@ -274,6 +276,31 @@ def test_the_end_of_a_transaction_that_is_open_is_waited_for(kafka: OnKafka) -> 
     assert load(changelog, 0) == [(b"a", b"1")]
     sink.close()
     changelog.close()
+
+
+def test_a_transaction_that_never_ends_is_not_waited_for_for_ever(kafka: OnKafka) -> None:
+    source, sink, hanging = joined(kafka), kafka.sink(), kafka.sink("another")
+    zero = {Partition(kafka.topic, 0): 1}
+    changelog = kafka.changelog()
+    changelog.begin(0)
+    sink.transact([entry(kafka, b"a", b"1")], zero, "", source.membership())
+    producer = hanging.connect()
+    producer.begin_transaction()
+    hanging.deliver(producer, [entry(kafka, b"b", b"hidden")])
+    sink.transact([entry(kafka, b"c", b"hidden behind it")], zero, "", source.membership())
+    changelog.begin(0)
+    began_s, records, stuck = time.monotonic(), list[tuple[int, bytes, bytes | None]](), False
+    while not stuck and time.monotonic() - began_s < 3 * HANG_S:
+        loaded = changelog.read(0.2)
+        records += loaded.records
+        stuck = loaded.stuck == loaded.ended == frozenset({0})
+    assert stuck
+    assert records == [(0, b"a", b"1")]
+    hanging.fence()  # as an operator would abort it
+    changelog.begin(0)
+    assert load(changelog, 0) == [(b"a", b"1"), (b"c", b"hidden behind it")]
+    for one in (sink, hanging, changelog):
+        one.close()
 
 
 def test_a_successor_of_the_same_name_undoes_what_was_under_way(kafka: OnKafka) -> None:
