@@ -14,6 +14,9 @@ with warnings.catch_warnings():
     from kafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 
+ANSWER_MS = 5000
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """How to join a consumer group; see `settings.Kafka` for the fields."""
@@ -81,3 +84,35 @@ class Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is u
         moved = frozenset(self.assigned), frozenset(self.revoked), frozenset(self.lost)
         self.assigned, self.revoked, self.lost = set(), set(), set()
         return moved
+
+
+class Growth:
+    """Joins anew when the topic has grown, and nobody else would notice.
+
+    The group's leader looks for new partitions; but not one that was restarted under its static
+    name, because it is not told that it leads (KAFKA-13435).
+    """
+
+    def __init__(self, consumer: Any, topic: str) -> None:  # noqa: ANN401 - the client is untyped
+        """Look at a topic through a consumer that has joined."""
+        self._consumer = consumer
+        self._topic = topic
+        self._partitions = 0
+
+    def look(self) -> None:
+        """Look; the first time, for partitions that came while we were away: nobody has read
+        them, so they have no position yet.
+
+        Raises:
+            KafkaError: If the broker does not answer.
+        """
+        consumer, before = self._consumer, self._partitions
+        numbers = consumer.partitions_for_topic(self._topic) or set()
+        grown = len(numbers) > before
+        if not before:
+            parts = {TopicPartition(self._topic, number) for number in numbers}
+            others = parts - consumer.assignment()
+            grown = any(consumer.committed(tp, timeout_ms=ANSWER_MS) is None for tp in others)
+        if grown:
+            consumer._coordinator.request_rejoin()  # noqa: SLF001 - there is no public way
+        self._partitions = len(numbers)

@@ -43,6 +43,7 @@ class Held:
     Attributes:
         origin: Whose state it is.
         bounds: Of the input when it was assigned.
+        assigned_s: When that was, on the loop's stopwatch.
         phase: See the module.
         arena: Its state, once it is loaded.
         live_from: Offset of the first record whose consequences are not said yet.
@@ -52,6 +53,7 @@ class Held:
 
     origin: Origin
     bounds: Bounds
+    assigned_s: float
     kept: Kept = field(default_factory=Kept)
     phase: Literal["loading", "replaying", "live"] = "loading"
     arena: Arena = field(default_factory=lambda: Arena(0, 0))

@@ -25,6 +25,8 @@ class Patience:
         self._shutdown_s = shutdown_s
         self._stop = threading.Event()
         self._stop_by_s = float("inf")
+        self._seen_s = clock.monotonic_s()
+        self._longest_gap_s = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -35,6 +37,16 @@ class Patience:
         """From now on do only what must be done; safe in a signal handler."""
         self._stop_by_s = self._clock.monotonic_s() + self._shutdown_s
         self._stop.set()
+
+    def longest_gap_s(self) -> float:
+        """Return the longest time without a sign of life of this process, since the last call.
+
+        Neither outages nor pauses between attempts count: only what took it longer than it
+        should, as when it was stopped.
+        """
+        self._look()
+        longest_s, self._longest_gap_s = self._longest_gap_s, 0.0
+        return longest_s
 
     def attempt(self, act: Callable[[], T]) -> T | None:
         """Call `act` until it works; None if we are asked to stop before."""
@@ -54,6 +66,7 @@ class Patience:
             try:
                 result = act()
             except ConnectionLost as error:
+                self._look()
                 self._recorder.lost(error)
                 if self.stopping and not insist:
                     return None
@@ -62,7 +75,13 @@ class Patience:
                 self._recorder.beat()
                 # Once asked to stop, the wait is not cut short any more: no busy loop.
                 self._clock.wait(pause_s, NEVER if self.stopping else self._stop)
+                self._seen_s = min(self._seen_s + pause_s, self._clock.monotonic_s())
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
                 self._recorder.answered()
                 return result
+
+    def _look(self) -> None:
+        now_s = self._clock.monotonic_s()
+        self._longest_gap_s = max(self._longest_gap_s, now_s - self._seen_s)
+        self._seen_s = now_s

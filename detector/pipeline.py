@@ -1,4 +1,4 @@
-"""The loop: poll, decode, score, say, commit; and state out, state in."""
+"""The loop: poll, decode, score, say, commit, keep."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,19 +9,16 @@ from detector.decode import decode
 from detector.delivery import Delivery
 from detector.engine import Engine
 from detector.errors import MembershipLost
-from detector.ledger import Ledger
 from detector.limit import DeadLetters
 from detector.messages import alert_message, dead_letter, score_messages
+from detector.ownership import LOAD_TIMEOUT_S, Ownership
 from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
-from detector.snapshot import Origin
 from detector.source import Source
 from detector.validate import Format
 
-# How long a turn waits for kept state, or for records while there is kept state to read.
-LOAD_TIMEOUT_S = 0.05
 RELIEF_S = 1.0  # between two evictions while there are too many streams
 
 
@@ -73,7 +70,6 @@ class Pipeline:
     ) -> None:
         """Wire the stages."""
         self._source = source
-        self._changelog = changelog
         self._engine = engine
         self._delivery = delivery
         self._form = form
@@ -83,11 +79,12 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clock
         self._timing = timing
-        self._held: dict[Partition, Held] = {}
-        self._assigned_s: dict[Partition, float] = {}
-        self._ledger = Ledger()
         self._patience = Patience(recorder, clock, timing.shutdown_s)
-        self._committed_s = self._polled_s = self._relief_s = clock.monotonic_s()
+        self._owned = Ownership(
+            source, changelog, self._patience, recorder, clock, keeping, engine.model.manifest
+        )
+        self._ledger = self._owned.ledger
+        self._committed_s = self._relief_s = clock.monotonic_s()
 
     def stop(self) -> None:
         """Ask the loop to finish its poll, keep all and end; safe in a signal handler."""
@@ -108,21 +105,20 @@ class Pipeline:
             if polled is not None:
                 self.step(polled)
             if self._recorder.gauges_due:
-                self._recorder.gauges(self._held, self._source.lag(), self._ledger)
-        for partition in self._live:
-            self._checkpoint(partition)
+                self._recorder.gauges(self._owned.held, self._source.lag(), self._ledger)
+        for held in self._owned.live:
+            self._checkpoint(held)
         self._commit()
 
     def step(self, polled: Polled) -> None:
         """Do one unit of work: all that one poll causes, up to its commit."""
-        stalled_s = self._clock.monotonic_s() - self._polled_s
-        self._polled_s += stalled_s
-        self._move(polled, stalled_s)
-        self._load()
+        self._check_membership(polled)
+        self._owned.move(polled)
+        self._owned.load()
         messages: list[Message] = []
         for chunk in polled.chunks:
             messages += self._process(chunk)
-        self._end_replays()
+        self._owned.end_replays()
         if messages:
             with self._recorder.timed("emit"):
                 self._deliver(messages, self._ledger.due())
@@ -132,25 +128,36 @@ class Pipeline:
         self._recorder.beat()
 
     def _poll(self) -> Polled:
-        return self._source.poll(LOAD_TIMEOUT_S if self._loading else None)
+        return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+
+    def _check_membership(self, polled: Polled) -> None:
+        """End if partitions were lost because this process stood still.
+
+        Raises:
+            MembershipLost: Then: what it remembers is old.
+        """
+        stood_s, session_s = self._patience.longest_gap_s(), self._timing.session_s
+        if polled.lost and stood_s > session_s:
+            msg = (
+                f"expected to go on within session_timeout_s ({session_s:g} s), saw a pause of "
+                f"{stood_s:.0f} s: the process stood still, and its partitions are others' now; "
+                "start it again"
+            )
+            raise MembershipLost(msg)
 
     # What comes -------------------------------------------------------------------------
 
     def _process(self, chunk: Chunk) -> list[Message]:
         """Decode, score and judge a chunk; return what is to be said."""
-        held = self._held.get(chunk.partition)
-        if held is None or held.phase == "loading":
-            return []  # from before it was started; it comes again
-        if int(chunk.offsets[0]) < self._ledger.read.get(chunk.partition, 0):
-            self._begin_anew(held, int(chunk.offsets[0]))
+        held = self._owned.reading(chunk)
+        if held is None:
             return []
         known, fresh = chunk.split(held.live_from)
         if known.values:
             self._replay(held, known)
         if not fresh.values:
             return []
-        if held.phase == "replaying":
-            self._go_live(held)
+        self._owned.go_live(held)
         return self._say(held, fresh)
 
     def _replay(self, held: Held, chunk: Chunk) -> None:
@@ -187,100 +194,6 @@ class Pipeline:
         held.arena.absorbed = chunk.next_offset
         self._ledger.note_read(chunk.partition, chunk.next_offset)
 
-    # State in ---------------------------------------------------------------------------
-
-    @property
-    def _loading(self) -> list[Held]:
-        return [held for held in self._held.values() if held.phase == "loading"]
-
-    @property
-    def _live(self) -> list[Partition]:
-        return [partition for partition, held in self._held.items() if held.phase == "live"]
-
-    def _move(self, polled: Polled, stalled_s: float) -> None:
-        """Follow the group: forget what went, load what came.
-
-        Raises:
-            MembershipLost: If partitions were lost because this process stood still.
-        """
-        if polled.lost and stalled_s > self._timing.session_s:
-            msg = (
-                f"expected a turn of the loop within session_timeout_s "
-                f"({self._timing.session_s:g} s), saw one of {stalled_s:.0f} s: the process stood "
-                "still, and its partitions are others' now; start it again"
-            )
-            raise MembershipLost(msg)
-        if polled.assigned or polled.revoked or polled.lost:
-            for partition in polled.revoked | polled.lost | polled.assigned:
-                self._forget(partition)
-            for partition in sorted(polled.assigned):
-                self._patience.insist(partial(self._begin, partition))
-            self._recorder.moved(polled, len(self._held))
-        if self._source.settled:
-            waiting = sum(held.phase != "live" for held in self._held.values())
-            self._recorder.settled(waiting)
-
-    def _forget(self, partition: Partition) -> None:
-        self._held.pop(partition, None)
-        self._ledger.forget(partition)
-        if self._changelog is not None:
-            self._changelog.drop(partition.number)
-
-    def _begin(self, partition: Partition, went_back_to: int | None = None) -> None:
-        bounds = self._source.bounds(partition)  # before the changelog: it must not be older
-        if self._changelog is None:
-            bounds = bounds._replace(committed=None)
-        else:
-            self._changelog.begin(partition.number)
-        origin = Origin(self._engine.model.manifest, partition)
-        held = Held(origin, bounds, went_back_to=went_back_to)
-        self._held[partition] = held
-        self._assigned_s[partition] = self._clock.monotonic_s()
-        if self._changelog is None:
-            self._resume(held)
-
-    def _begin_anew(self, held: Held, offset: int) -> None:
-        """Load a partition again whose offsets went back: the topic was deleted and made anew."""
-        partition = held.origin.partition
-        self._source.hold(partition)
-        self._forget(partition)
-        self._patience.insist(partial(self._begin, partition, offset))
-
-    def _load(self) -> None:
-        """Read a little of the state of partitions that are being restored."""
-        changelog, loading = self._changelog, {held.number: held for held in self._loading}
-        if changelog is None or not loading:
-            return
-        loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S))
-        for number, key, value in loaded.records:
-            if number in loading:
-                loading[number].kept.note(key, value)
-        if loaded.stuck:
-            self._recorder.stuck(loaded.stuck, self._keeping.topic)
-        for number in loaded.ended & loading.keys():
-            self._resume(loading.pop(number))
-        self._recorder.loading(loaded.left, len(loading))
-
-    def _resume(self, held: Held) -> None:
-        """Start a partition with the state that was kept, or without."""
-        partition, now_s = held.origin.partition, self._clock.monotonic_s()
-        resumed = held.resume(now_s, self._keeping.interval_s)
-        if resumed.outcome == "restored":
-            self._ledger.begin(partition, resumed.start or 0, resumed.live_from)
-        self._source.start(partition, resumed.start)
-        self._recorder.resumed(partition, resumed, now_s - self._assigned_s.pop(partition, now_s))
-
-    def _end_replays(self) -> None:
-        """Let partitions go live whose replay ended before any later record came."""
-        for partition, held in self._held.items():
-            if held.phase == "replaying":
-                position = self._source.position(partition)
-                if position is not None and position >= held.live_from:
-                    self._go_live(held)
-
-    def _go_live(self, held: Held) -> None:
-        self._recorder.live(held.origin.partition, held.go_live())
-
     # What is kept -----------------------------------------------------------------------
 
     def _deliver(self, messages: list[Message], positions: dict[Partition, int]) -> None:
@@ -309,27 +222,22 @@ class Pipeline:
 
     def _checkpoint_one(self) -> None:
         """Write the state of the partition that has waited longest, if it is time."""
-        if self._keeping.topic is None:
+        if self._keeping.topic is None or not self._owned.live:
             return
-        now_s = self._clock.monotonic_s()
-        streams = sum(len(held.arena) for held in self._held.values())
-        crowded = streams > self._keeping.max_streams
-        waiting = [(self._held[p].due_s, p) for p in self._live]
-        if waiting:
-            due_s, partition = min(waiting)
-            if due_s <= now_s or (crowded and now_s >= self._relief_s):
-                self._relief_s = now_s + RELIEF_S
-                self._checkpoint(partition)
+        now_s, held = self._clock.monotonic_s(), min(self._owned.live, key=lambda one: one.due_s)
+        crowded = self._owned.streams > self._keeping.max_streams
+        if held.due_s <= now_s or (crowded and now_s >= self._relief_s):
+            self._relief_s = now_s + RELIEF_S
+            self._checkpoint(held)
 
-    def _checkpoint(self, partition: Partition) -> None:
+    def _checkpoint(self, held: Held) -> None:
         """Write the slabs of a partition that were touched since its last checkpoint."""
-        held, changelog = self._held[partition], self._keeping.topic
+        partition, changelog = held.origin.partition, self._keeping.topic
         held.due_s = self._clock.monotonic_s() + self._keeping.interval_s
         offset = self._ledger.read.get(partition)
-        if changelog is None or offset in (None, self._ledger.checkpointed.get(partition)):
+        if not changelog or offset is None or offset == self._ledger.checkpointed.get(partition):
             return
-        streams = sum(len(other.arena) for other in self._held.values())
-        evicted = held.evict(self._keeping, streams)
+        evicted = held.evict(self._keeping, self._owned.streams)
         messages = held.checkpoint(changelog, offset)
         positions = {**self._ledger.due(), partition: offset}
         try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from detector.clock import Clock
 from detector.errors import ConnectionLost, MembershipLost
-from detector.group import Moves, Subscription
+from detector.group import ANSWER_MS, Growth, Moves, Subscription
 from detector.records import Bounds, Chunk, Partition, Polled
 
 with warnings.catch_warnings():
@@ -25,7 +25,6 @@ with warnings.catch_warnings():
 
 # An idle consumer cannot tell silence from a dead broker, so it asks this often.
 ASK_INTERVAL_S = 2.0
-_ANSWER_MS = 5000
 NOT_A_MEMBER = (
     CommitFailedError,
     FencedInstanceIdError,
@@ -128,7 +127,7 @@ class KafkaSource:
         self._consumer: Any = None
         self._moves: Moves | None = None
         self._asked_s = self._looked_s = 0.0
-        self._partitions = 0
+        self._growth: Growth | None = None
 
     def poll(self, timeout_s: float | None = None) -> Polled:
         """Return new records; see `Source.poll`."""
@@ -141,7 +140,7 @@ class KafkaSource:
                 self._asked_s = self._clock.monotonic_s()
             else:
                 self._ask_if_alive(consumer)
-            self._look_for_partitions(consumer)
+            self._look_for_partitions()
         except FencedInstanceIdError as error:
             raise self._not_a_member(error) from error
         except KafkaError as error:
@@ -158,7 +157,7 @@ class KafkaSource:
 
     def bounds(self, partition: Partition) -> Bounds:
         """Ask for a partition's offsets; see `Source.bounds`."""
-        tp, consumer, timeout_ms = TopicPartition(*partition), self._consumer, _ANSWER_MS
+        tp, consumer, timeout_ms = TopicPartition(*partition), self._consumer, ANSWER_MS
         try:
             # Under read_committed the coordinator answers when no offsets are pending.
             committed = consumer.committed(tp, timeout_ms=timeout_ms)
@@ -196,7 +195,7 @@ class KafkaSource:
             TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in positions.items()
         }
         try:
-            self._consumer.commit(offsets, timeout_ms=_ANSWER_MS)
+            self._consumer.commit(offsets, timeout_ms=ANSWER_MS)
         except NOT_A_MEMBER as error:
             raise self._not_a_member(error) from error
         except KafkaError as error:
@@ -210,7 +209,7 @@ class KafkaSource:
         """Ask for the note of the last commit; see `Source.note`."""
         tp = TopicPartition(*partition)
         try:
-            kept = self._consumer.committed(tp, metadata=True, timeout_ms=_ANSWER_MS)
+            kept = self._consumer.committed(tp, metadata=True, timeout_ms=ANSWER_MS)
         except KafkaError as error:
             raise self._lost(error) from error
         return (kept.metadata or "") if kept is not None else ""
@@ -230,7 +229,7 @@ class KafkaSource:
     def close(self) -> None:
         """Leave the group; see `Source.close`."""
         if self._consumer is not None:
-            self._consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
+            self._consumer.close(autocommit=False, timeout_ms=ANSWER_MS)
             self._consumer = None
 
     def _connect(self) -> Any:  # noqa: ANN401 - the client ships no types
@@ -240,6 +239,8 @@ class KafkaSource:
             raise self._lost(error) from error
         self._moves = Moves(consumer)
         consumer.subscribe([self._subscription.topic], listener=self._moves)
+        if self._subscription.group_instance_id:
+            self._growth = Growth(consumer, self._subscription.topic)
         self._consumer = consumer
         return consumer
 
@@ -254,29 +255,14 @@ class KafkaSource:
             msg = f"topic {topic!r} does not exist; create it or set DETECTOR_KAFKA__TOPIC"
             raise KafkaError(msg)
         one = [TopicPartition(topic, min(partitions))]
-        consumer.end_offsets(one, timeout_ms=_ANSWER_MS)
+        consumer.end_offsets(one, timeout_ms=ANSWER_MS)
         self._asked_s = self._clock.monotonic_s()
 
-    def _look_for_partitions(self, consumer: Any) -> None:  # noqa: ANN401
-        """Join anew when the topic has grown, and nobody else would notice.
-
-        The group's leader looks for new partitions; but not one that was restarted under its
-        static name, because it is not told that it leads (KAFKA-13435). Those that came while
-        we were away have no position yet.
-        """
-        now_s, named = self._clock.monotonic_s(), self._subscription.group_instance_id
-        if not named or not self.settled or now_s - self._looked_s < ASK_INTERVAL_S:
-            return
-        self._looked_s = now_s
-        numbers = consumer.partitions_for_topic(self._subscription.topic) or set()
-        grown = self._partitions and len(numbers) > self._partitions
-        if not self._partitions:
-            parts = {TopicPartition(self._subscription.topic, number) for number in numbers}
-            others = parts - consumer.assignment()
-            grown = any(consumer.committed(tp, timeout_ms=_ANSWER_MS) is None for tp in others)
-        if grown:
-            consumer._coordinator.request_rejoin()  # noqa: SLF001 - there is no public way
-        self._partitions = len(numbers)
+    def _look_for_partitions(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._growth is not None and self.settled and now_s - self._looked_s >= ASK_INTERVAL_S:
+            self._looked_s = now_s
+            self._growth.look()
 
     def _not_a_member(self, error: KafkaError) -> MembershipLost:
         msg = (

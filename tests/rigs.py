@@ -80,7 +80,7 @@ class Rig:
             assert polled is not None
             self.pipeline.step(polled)
             lag = self.source.lag().values()
-            if lag and not self.pipeline._loading and not any(lag):
+            if lag and not self.pipeline._owned.loading and not any(lag):
                 break
 
     def finish(self, *, checkpoint: bool = True) -> None:
@@ -94,7 +94,7 @@ class Rig:
 
     def gauge(self) -> None:
         """Set the gauges, whether or not it is time."""
-        held, lag = self.pipeline._held, self.source.lag()
+        held, lag = self.pipeline._owned.held, self.source.lag()
         self.pipeline._recorder.gauges(held, lag, self.pipeline._ledger)
 
     def value(self, name: str, **labels: str) -> float | None:

@@ -81,7 +81,7 @@ class Comes(MemorySource):
 def test_an_absent_broker_is_waited_for_and_counted_once() -> None:
     rig = Rig()
     write(rig.broker, CALM)
-    rig.pipeline._source = Comes(rig.broker, rig)
+    rig.pipeline._source = rig.pipeline._owned._source = Comes(rig.broker, rig)
     rig.pipeline._delivery = ExactlyOnce(rig.pipeline._source, MemorySink(rig.broker))
     rig.pipeline.run()
     assert rig.value("detector_broker_losses_total") == 1
@@ -113,7 +113,7 @@ def test_a_partition_that_went_leaves_nothing_behind(how: str) -> None:
     rig.turn()
     rig.pipeline.step(Polled(**{how: frozenset({ZERO})}))
     rig.gauge()
-    assert rig.pipeline._held == {}
+    assert rig.pipeline._owned.held == {}
     assert rig.pipeline._ledger.read == {}
     assert rig.value("detector_streams") == 0
     assert rig.value("detector_assigned_partitions") == 0
@@ -139,8 +139,30 @@ def test_a_zombie_says_why_it_ends() -> None:
     write(rig.broker, CALM)
     rig.turn()
     rig.clock.seconds += 120
-    with pytest.raises(MembershipLost, match="saw one of 120 s: the process stood still"):
+    with pytest.raises(MembershipLost, match="saw a pause of 120 s: the process stood still"):
         rig.pipeline.step(Polled(lost=frozenset({ZERO})))
+
+
+def test_a_member_that_was_cut_off_is_no_zombie() -> None:
+    rig = Rig()
+    write(rig.broker, CALM)
+    rig.turn()
+    rig.broker.away = True
+    polls = 0
+
+    def poll() -> Polled:
+        nonlocal polls
+        polls += 1
+        rig.broker.away = polls < 12
+        return rig.source.poll()
+
+    before_s = rig.clock.seconds
+    assert rig.pipeline._patience.attempt(poll) is not None
+    assert rig.clock.seconds - before_s > 60, "longer than the session"
+    rig.broker.member += 1  # and so the group went on
+    rig.turn()
+    assert rig.value("detector_lost_partitions_total") == 1
+    assert rig.value("detector_restores_total", outcome="restored") == 1
 
 
 def test_a_zombie_can_neither_say_nor_commit() -> None:
@@ -270,7 +292,7 @@ def test_streams_that_are_too_many_are_forgotten_the_longest_idle_first() -> Non
     assert rig.value("detector_evicted_streams_total") == 3
     again = Rig(broker=rig.broker)
     again.turn()
-    assert sorted(again.pipeline._held[ZERO].arena._row_of) == [b"s3", b"s4", b"s5"]
+    assert sorted(again.pipeline._owned.held[ZERO].arena._row_of) == [b"s3", b"s4", b"s5"]
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
