@@ -52,7 +52,9 @@ class Outcome:
         scored: How many were scored.
         warming: How many of these were in their stream's warm-up.
         late: How many were not newer than their stream's last one, and dropped.
+        duplicates: How many of these had its very time.
         restarted: How many began a stream's state afresh (new streams included).
+        gaps: How many of these came after a silence that was too long.
         trace: Where asked for.
     """
 
@@ -61,7 +63,9 @@ class Outcome:
     scored: int = 0
     warming: int = 0
     late: int = 0
+    duplicates: int = 0
     restarted: int = 0
+    gaps: int = 0
     trace: Trace | None = None
 
 
@@ -94,10 +98,12 @@ class Engine:
         arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
         trace = self._empty_trace(len(rows)) if keep_trace else None
         alerts: list[tuple[int, Alert]] = []
-        scored = warming = restarted = steps = 0
+        scored = warming = restarted = steps = duplicates = gaps = 0
         for tick in ticks(readings.stream, len(readings.streams)):
             before = arena.take(rows[tick])
             now = score(self.model, readings, tick, before)
+            duplicates += now.duplicates
+            gaps += now.gaps
             if not len(now.reading):
                 continue
             docket = before.docket if now.kept is None else before.docket[now.kept]
@@ -113,7 +119,7 @@ class Engine:
         alerts.sort(key=lambda pair: pair[0])
         late = len(rows) - scored
         said = [alert for _, alert in alerts]
-        return Outcome(said, steps, scored, warming, late, restarted, trace)
+        return Outcome(said, steps, scored, warming, late, duplicates, restarted, gaps, trace)
 
     def _judge(self, docket: Docket, now: Scored, readings: Readings) -> Verdicts:
         return judge(

@@ -24,6 +24,14 @@ class Metrics:
         self.late = Counter(
             "detector_late_readings", "Readings not newer than their stream's last.", registry=r
         )
+        self.duplicates = Counter(
+            "detector_duplicate_readings", "Late readings with the very time of the last.",
+            registry=r,
+        )  # fmt: skip
+        self.gaps = Counter(
+            "detector_stream_gaps", "Streams that began afresh after too long a silence.",
+            registry=r,
+        )  # fmt: skip
         self.restarts = Counter(
             "detector_stream_starts", "Streams that began afresh: new, or after a gap.", registry=r
         )

@@ -128,6 +128,8 @@ class Recorder:
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
         metrics.late.inc(outcome.late)
+        metrics.duplicates.inc(outcome.duplicates)
+        metrics.gaps.inc(outcome.gaps)
         metrics.restarts.inc(outcome.restarted)
         metrics.unknown_values.inc(decoded.unknown_values)
         metrics.out_of_bounds.inc(decoded.out_of_bounds)

@@ -6,7 +6,7 @@ import numpy as np
 
 from detector.model import StepModel
 from detector.records import US_PER_S, Bools, Ints, Readings, Step
-from detector.state import Pace, Rows
+from detector.state import NEVER_US, Pace, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Scored:
         pace: [B], to keep for the next reading.
         restarted: [B] the stream is new, or was silent for longer than the largest gap.
         warm: [B] past warm-up: may be alerted.
+        duplicates: How many of the others have the very time of their stream's last reading.
+        gaps: How many of `restarted` are of streams that were heard before.
     """
 
     kept: Ints | None
@@ -30,6 +32,8 @@ class Scored:
     pace: Pace
     restarted: Bools
     warm: Bools
+    duplicates: int = 0
+    gaps: int = 0
 
 
 def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Scored:
@@ -49,15 +53,18 @@ def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Sco
     """
     manifest = model.manifest
     ts_us, state, pace, kept = readings.ts_us[tick], before.model, before.pace, None
-    on_time = ts_us > pace["last_us"]
+    on_time, duplicates, gaps = ts_us > pace["last_us"], 0, 0
     if not on_time.all():
+        duplicates = int(np.count_nonzero(ts_us == pace["last_us"]))
         kept = np.flatnonzero(on_time)
         tick, ts_us, state, pace = tick[kept], ts_us[kept], state[kept], pace[kept]
     restarted = pace["last_us"] < ts_us - int(manifest.largest_gap_s * US_PER_S)
     if restarted.any():
+        gaps = int(np.count_nonzero(restarted & (pace["last_us"] != NEVER_US)))
         state[restarted] = 0
         pace["seen"][restarted] = 0
     pace["last_us"] = ts_us
     pace["seen"] += 1
     step = model.step(readings.x[tick], state)
-    return Scored(kept, tick, ts_us, step, pace, restarted, pace["seen"] > manifest.warm_up)
+    warm = pace["seen"] > manifest.warm_up
+    return Scored(kept, tick, ts_us, step, pace, restarted, warm, duplicates, gaps)

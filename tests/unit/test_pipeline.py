@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fakes import ManualClock, MemoryBroker, MemorySink, MemorySource, manifest
+from fakes import ManualClock, MemoryBroker, MemorySink, MemorySource, Record, manifest
 from rigs import CALM, WILD, ZERO, Rig, ids, write
 
 from detector.delivery import ExactlyOnce
@@ -304,3 +304,13 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
     for again in (Rig(broker=rig.broker), rig):
         again.source._position[ZERO] = 0  # as the broker resets it: it is out of range
         again.turn()
+
+
+def test_late_readings_duplicates_and_gaps_are_told_apart() -> None:
+    rig, start_s = Rig(), 1_700_000_000
+    for at_s in (0, 1, 1, 0, 2, 500, 500, 501):  # the largest gap is a minute
+        value = json.dumps({"ts": start_s + at_s, "values": [0, 0]}).encode()
+        rig.broker.partitions[ZERO].append(Record(b"s", value))
+    rig.turn()
+    names = ("readings", "late_readings", "duplicate_readings", "stream_starts", "stream_gaps")
+    assert [rig.value(f"detector_{name}_total") for name in names] == [5, 3, 2, 2, 1]
