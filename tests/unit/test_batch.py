@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.batch import ticks
+from detector.batch import WIDEST, ticks
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,10 @@ def test_the_nth_tick_holds_the_nth_reading_of_every_stream(
 def test_streams_beyond_sixteen_bits_are_told_apart() -> None:
     streams = (1 << 16) + 2
     stream = np.tile(np.arange(streams), 2)
-    first, second = ticks(stream, streams)
-    assert np.array_equal(first, np.arange(streams))
-    assert np.array_equal(second, np.arange(streams) + streams)
+    made = ticks(stream, streams)
+    assert np.array_equal(np.concatenate(made), np.arange(2 * streams))
+    assert all(len(set(stream[tick].tolist())) == len(tick) <= WIDEST for tick in made)
+    assert {len(tick) for tick in made} == {WIDEST, streams % WIDEST}
 
 
 def test_turns_beyond_sixteen_bits_are_told_apart() -> None:
