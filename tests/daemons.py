@@ -70,7 +70,8 @@ class Topics:
         deadline = time.monotonic() + timeout_s
         try:
             while sum(len(c.values) for c in chunks) < count:
-                assert time.monotonic() < deadline, f"{topic}: expected {count} records: {chunks}"
+                seen = sum(len(c.values) for c in chunks)
+                assert time.monotonic() < deadline, f"{topic}: expected {count} records, saw {seen}"
                 polled = source.poll()
                 chunks += polled.chunks
                 for partition in polled.assigned:
