@@ -6,6 +6,7 @@ from random import Random
 
 CHANNELS = ("speed", "flow", "pressure", "current", "temperature", "vibration")
 NOW_S = 1_760_000_000
+STEP_S = 0.003  # between records: a million of them stay within the hour of their broker's time
 INTERESTING = (
     b"", b"null", b"NaN", b"Infinity", b"-1", b"1e999", b"1e400", b"0" * 400, b'"1.5"', b"[]",
     b"{}", b"[[", b"true", b"\x00", b"\xff\xfe", b"\\ud800", b"9" * 30, b"-0.0", b"1760000000000",
@@ -20,7 +21,7 @@ class Mutator:
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
-        self._second = 0
+        self._now_s = float(NOW_S)
 
     def records(self, count: int) -> list[Pair]:
         """Return keys and values."""
@@ -28,7 +29,7 @@ class Mutator:
 
     def _record(self) -> Pair:
         random = self._random
-        self._second += random.random() < 0.1
+        self._now_s += STEP_S
         key: bytes | None = b"pump-%d" % random.randrange(40)
         value: bytes | None = self._valid()
         if random.random() < 0.4:
@@ -49,8 +50,8 @@ class Mutator:
     def _reading(self) -> dict[str, object]:
         random = self._random
         row = [random.choice([random.gauss(20, 5), 1e30, 0, None]) for _ in CHANNELS]
-        second = NOW_S + self._second - random.choice([0, 0, 0, 0, 5, 90])
-        ts = random.choice([second, second * 1000, float(second), second * 10**9])
+        now_s = self._now_s - random.choice([0, 0, 0, 0, 5, 90])
+        ts = random.choice([now_s, int(now_s * 1e3), int(now_s * 1e6), int(now_s * 1e9)])
         values: object = dict(zip(CHANNELS, row, strict=True))
         if random.random() < 0.1:
             values = row
