@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from detector.clock import Clock
-from detector.topics import connection_lost, ensure_changelog
+from detector.topics import connection_lost, ensure_changelog, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -197,5 +197,6 @@ class KafkaChangelog:
             "bootstrap_timeout_ms": 5000,
             "metrics_enabled": False,
         }
-        self._looker = KafkaConsumer(isolation_level="read_uncommitted", **options)
+        probe(self._servers)
+        self._looker = self._looker or KafkaConsumer(isolation_level="read_uncommitted", **options)
         self._consumer = KafkaConsumer(isolation_level="read_committed", **options)

@@ -127,8 +127,9 @@ def _explain(error: DetectorError) -> int:
         OutputRefused: "a message is refused",
         MembershipLost: "our partitions are others' now",
         ConnectionLost: "not all was kept; it is read again",
-    }[type(error)]
-    log.error("stopped", what=what, why=str(error))
+    }
+    said = next(text for kind, text in what.items() if isinstance(error, kind))
+    log.error("stopped", what=said, why=str(error))
     return EXIT_BAD_INPUT if isinstance(error, DeadLetterLimit) else EXIT_FAILED
 
 

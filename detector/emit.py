@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
 from detector.errors import ConnectionLost, OutputRefused
@@ -67,7 +68,6 @@ class KafkaSink:
         """Send messages and wait until all are acknowledged."""
         for some in _portions(messages):
             futures = [_send(producer, message) for message in some]
-            producer.flush(timeout=ACKNOWLEDGE_TIMEOUT_S)
             for future in futures:
                 future.get(timeout=ACKNOWLEDGE_TIMEOUT_S)
 
@@ -109,7 +109,9 @@ class KafkaSink:
         """Forget the producer: after an error its batches and sequence numbers are suspect."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            producer.close(timeout=1)
+            with suppress(KafkaError):  # what it still holds is sent again, or was not to be sent
+                producer.close(timeout=1)
+            producer._sender.force_close()  # noqa: SLF001 - `close` does not when it gives up
 
 
 class LineSink:

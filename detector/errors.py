@@ -6,6 +6,7 @@ DetectorError
 │   └── ArtifactRejected
 ├── ConnectionLost   the broker does not answer: back off, commit nothing, try again
 ├── MembershipLost   the group has given our partitions to others: say nothing more (exit code 1)
+│   └── Displaced    another process has our name in it: end, even if nothing was to be said
 ├── OutputRefused    the broker will never take a message: stop, commit nothing (exit code 1)
 └── DeadLetterLimit  too much of the input is bad: stop before all of it is set aside (exit code 3)
 
@@ -36,6 +37,10 @@ class ConnectionLost(DetectorError):
 
 class MembershipLost(DetectorError):
     """The group took us for dead, or another took our place; nothing of this was kept or said."""
+
+
+class Displaced(MembershipLost):
+    """Another process has our static name; the group does not know us any more."""
 
 
 class OutputRefused(DetectorError):

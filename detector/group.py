@@ -37,7 +37,9 @@ class Subscription:
             "group_id": self.group,
             "group_instance_id": self.group_instance_id,
             "enable_auto_commit": False,
-            "auto_offset_reset": "earliest" if self.from_beginning else "latest",
+            # Also where new ones only are wanted: what is out of range was read, or is of a topic
+            # made anew. A partition that nobody has read is started at its end explicitly.
+            "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
             "isolation_level": "read_committed",
             "partition_assignment_strategy": (CooperativeStickyAssignor,),
@@ -60,6 +62,11 @@ class Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is u
         self.revoked: set[Partition] = set()
         self.lost: set[Partition] = set()
         self.settled = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` would tell anything."""
+        return bool(self.assigned or self.revoked or self.lost)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note what came; nothing of it is fetched yet."""

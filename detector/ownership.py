@@ -5,6 +5,7 @@ from functools import partial
 from detector.artifact import Manifest
 from detector.changelog import Changelog
 from detector.clock import Clock
+from detector.errors import ConnectionLost
 from detector.ledger import Ledger
 from detector.partitions import Held, Keeping
 from detector.patience import Patience
@@ -48,8 +49,8 @@ class Ownership:
 
     @property
     def loading(self) -> list[Held]:
-        """Those whose state is being read."""
-        return [held for held in self.held.values() if held.phase == "loading"]
+        """Those whose state is being read, or will be."""
+        return [held for held in self.held.values() if held.phase in {"waiting", "loading"}]
 
     @property
     def live(self) -> list[Held]:
@@ -66,15 +67,17 @@ class Ownership:
         if polled.assigned or polled.revoked or polled.lost:
             for partition in polled.revoked | polled.lost | polled.assigned:
                 self._forget(partition)
-            for partition in sorted(polled.assigned):
-                self._patience.insist(partial(self._begin, partition))
+            for partition in polled.assigned:
+                self._await(partition)
             self._recorder.moved(polled, len(self.held))
         if self._source.settled:
             self._recorder.settled(len(self.held) - len(self.live))
 
     def load(self) -> None:
         """Read a little of the state of partitions that are being restored."""
-        changelog, loading = self._changelog, {held.number: held for held in self.loading}
+        self._begin_those_waiting()
+        loading = {held.number: held for held in self.loading if held.phase == "loading"}
+        changelog = self._changelog
         if changelog is None or not loading:
             return
         loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S))
@@ -90,7 +93,7 @@ class Ownership:
     def reading(self, chunk: Chunk) -> Held | None:
         """Return whose records these are; None where they come again later."""
         held = self.held.get(chunk.partition)
-        if held is None or held.phase == "loading":
+        if held is None or held.phase in {"waiting", "loading"}:
             return None
         offset = int(chunk.offsets[0])
         if offset >= self.ledger.read.get(chunk.partition, 0):
@@ -98,7 +101,7 @@ class Ownership:
         # The topic was deleted and made anew: its state is loaded again, and told so.
         self._source.hold(chunk.partition)
         self._forget(chunk.partition)
-        self._patience.insist(partial(self._begin, chunk.partition, offset))
+        self._await(chunk.partition, offset)
         return None
 
     def go_live(self, held: Held) -> None:
@@ -114,16 +117,30 @@ class Ownership:
                 if position is not None and position >= held.live_from:
                     self.go_live(held)
 
-    def _begin(self, partition: Partition, went_back_to: int | None = None) -> None:
-        bounds = self._source.bounds(partition)  # before the changelog: it must not be older
-        if self._changelog is None:
-            bounds = bounds._replace(committed=None)
-        else:
-            self._changelog.begin(partition.number)
+    def _await(self, partition: Partition, went_back_to: int | None = None) -> None:
         origin, now_s = Origin(self._manifest, partition), self._clock.monotonic_s()
-        self.held[partition] = Held(origin, bounds, now_s, went_back_to=went_back_to)
-        if self._changelog is None:
-            self._resume(self.held[partition])
+        self.held[partition] = Held(origin, now_s, went_back_to=went_back_to)
+
+    def _begin_those_waiting(self) -> None:
+        """Begin to load what was assigned; one that has to wait holds up no other."""
+        for partition, held in self.held.items():
+            if held.phase == "waiting":
+                try:
+                    self._begin(held)
+                except ConnectionLost as error:
+                    self._recorder.delayed(partition, error)
+                else:
+                    self._recorder.begun(partition)
+
+    def _begin(self, held: Held) -> None:
+        # The bounds before the changelog: it must not be older.
+        held.bounds = self._source.bounds(held.origin.partition)
+        if self._changelog is not None:
+            self._changelog.begin(held.number)
+            held.phase = "loading"
+        else:
+            held.bounds = held.bounds._replace(committed=None)
+            self._resume(held)
 
     def _resume(self, held: Held) -> None:
         """Start a partition with the state that was kept, or without."""
@@ -131,7 +148,7 @@ class Ownership:
         resumed = held.resume(now_s, self._keeping.interval_s)
         if resumed.outcome == "restored":
             self.ledger.begin(partition, resumed.start or 0, resumed.live_from)
-        self._source.start(partition, resumed.start)
+        self._patience.insist(partial(self._source.start, partition, resumed.start))
         self._recorder.resumed(partition, resumed, now_s - held.assigned_s)
 
     def _forget(self, partition: Partition) -> None:

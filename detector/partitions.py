@@ -1,5 +1,6 @@
 """The partitions that are ours: what each goes through from its assignment on. Pure.
 
+waiting    it is ours; where it stands is not known yet
 loading    its state is read from the changelog; none of its records come
 replaying  records come that were said already: the state moves in silence
 live       what its records cause is said
@@ -12,11 +13,13 @@ import numpy as np
 
 from detector.records import US_PER_S, Alert, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
-from detector.snapshot import JUDGED, MARK, SLAB, Origin
+from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Origin
 from detector.state import Arena
 
 # Checkpoints of a member's partitions are spread over the interval: no two next to each other.
 GOLDEN_RATIO = 0.618034
+NOT_KNOWN = Bounds(0, None)
+PORTION = 200  # streams an entry, so that its message stays small whatever their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Held:
 
     Attributes:
         origin: Whose state it is.
-        bounds: Of the input when it was assigned.
-        assigned_s: When that was, on the loop's stopwatch.
+        assigned_s: When it was assigned, on the loop's stopwatch.
+        bounds: Of the input, once they are known.
         phase: See the module.
         arena: Its state, once it is loaded.
         live_from: Offset of the first record whose consequences are not said yet.
@@ -52,10 +55,10 @@ class Held:
     """
 
     origin: Origin
-    bounds: Bounds
     assigned_s: float
+    bounds: Bounds = NOT_KNOWN
     kept: Kept = field(default_factory=Kept)
-    phase: Literal["loading", "replaying", "live"] = "loading"
+    phase: Literal["waiting", "loading", "replaying", "live"] = "waiting"
     arena: Arena = field(default_factory=lambda: Arena(0, 0))
     live_from: int = 0
     due_s: float = 0.0
@@ -110,11 +113,15 @@ class Held:
         if not alerts:
             return []
         streams = sorted({alert.stream.encode() for alert in alerts})
-        docket = self.arena.take(self.arena.rows(streams)).docket
-        value = self.origin.judged(streams, docket, offset)
-        key = b"%b%d" % (JUDGED, self._slot)
-        self._slot += 1
-        return [Message(topic, key, value, partition=self.number)]
+        messages = []
+        for start in range(0, len(streams), PORTION):
+            some = streams[start : start + PORTION]
+            docket = self.arena.take(self.arena.rows(some)).docket
+            value = self.origin.judged(some, docket, offset)
+            key = b"%b%d" % (JUDGED, self._slot)
+            messages.append(Message(topic, key, value, partition=self.number))
+            self._slot += 1
+        return messages
 
     def evict(self, keeping: Keeping, streams: int) -> int:
         """Forget streams that are idle, and this partition's share of those that are too many.
@@ -139,7 +146,11 @@ class Held:
             alive = any(slab.streams)
             value = self.origin.slab(slab, offset) if alive else None
             slabs[b"%b%d" % (SLAB, slab.number)] = value
-        slabs[MARK] = self.origin.mark(offset, self.arena.adopted)
+        adopted = list(self.arena.adopted.items())
+        for start in range(0, len(adopted), PORTION):
+            some = adopted[start : start + PORTION]
+            slabs[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
+        slabs[MARK] = self.origin.mark(offset)
         return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
 
     def checkpointed(self) -> None:
@@ -150,5 +161,5 @@ class Held:
 
 def open_alerts(held: list[Held], kinds: int) -> list[int]:
     """Return the open alerts a kind, over all partitions."""
-    opened = [one.arena.open_alerts for one in held if one.phase != "loading"]
+    opened = [one.arena.open_alerts for one in held if one.phase in {"replaying", "live"}]
     return np.sum(opened, axis=0).tolist() if opened else [0] * kinds

@@ -8,7 +8,7 @@ from detector.clock import Clock
 from detector.decode import decode
 from detector.delivery import Delivery
 from detector.engine import Engine
-from detector.errors import MembershipLost
+from detector.errors import Displaced, MembershipLost
 from detector.limit import DeadLetters
 from detector.messages import alert_message, dead_letter, score_messages
 from detector.ownership import LOAD_TIMEOUT_S, Ownership
@@ -210,6 +210,8 @@ class Pipeline:
         try:
             with self._recorder.timed("commit"):
                 self._patience.insist(partial(self._source.commit, due))
+        except Displaced:
+            raise
         except MembershipLost as error:  # nothing was said: whoever owns them now reads it again
             self._recorder.dropped(error)
         else:
@@ -222,7 +224,7 @@ class Pipeline:
 
     def _checkpoint_one(self) -> None:
         """Write the state of the partition that has waited longest, if it is time."""
-        if self._keeping.topic is None or not self._owned.live:
+        if not self._owned.live:
             return
         now_s, held = self._clock.monotonic_s(), min(self._owned.live, key=lambda one: one.due_s)
         crowded = self._owned.streams > self._keeping.max_streams
@@ -235,18 +237,24 @@ class Pipeline:
         partition, changelog = held.origin.partition, self._keeping.topic
         held.due_s = self._clock.monotonic_s() + self._keeping.interval_s
         offset = self._ledger.read.get(partition)
-        if not changelog or offset is None or offset == self._ledger.checkpointed.get(partition):
+        if offset is None or offset == self._ledger.checkpointed.get(partition):
             return
         evicted = held.evict(self._keeping, self._owned.streams)
+        if not changelog:
+            self._recorder.evicted(evicted)
+            return
         messages = held.checkpoint(changelog, offset)
         positions = {**self._ledger.due(), partition: offset}
         try:
             with self._recorder.timed("checkpoint"):
                 self._deliver(messages, positions)
+        except Displaced:
+            raise
         except MembershipLost as error:  # as in `_commit`
             self._recorder.dropped(error)
             return
         held.checkpointed()
         self._ledger.checkpointed[partition] = offset
         size = sum(len(message.value or b"") for message in messages)
-        self._recorder.checkpointed(size, evicted)
+        self._recorder.checkpointed(size)
+        self._recorder.evicted(evicted)

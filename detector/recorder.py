@@ -35,6 +35,7 @@ class Recorder:
         self._clock = clock
         self._kinds = kinds
         self._away = False
+        self._delayed: set[Partition] = set()
         self._gauged_s = float("-inf")
 
     def beat(self) -> None:
@@ -156,11 +157,24 @@ class Recorder:
         self._metrics.dropped_commits.inc()
         log.debug("a commit was not kept", why=str(why))
 
-    def checkpointed(self, size: int, evicted: int) -> None:
+    def checkpointed(self, size: int) -> None:
         """A partition's state was written."""
         self._metrics.checkpoints.inc()
         self._metrics.checkpoint_bytes.inc(size)
-        self._metrics.evicted.inc(evicted)
+
+    def evicted(self, streams: int) -> None:
+        """Streams were forgotten."""
+        self._metrics.evicted.inc(streams)
+
+    def delayed(self, partition: Partition, why: Exception) -> None:
+        """A partition cannot be begun yet; one line for each."""
+        if partition not in self._delayed:
+            self._delayed.add(partition)
+            log.warning("a partition has to wait", partition=partition.number, why=str(why))
+
+    def begun(self, partition: Partition) -> None:
+        """A partition's state is being read."""
+        self._delayed.discard(partition)
 
     def gauges(
         self, held: dict[Partition, Held], lag: dict[Partition, int], ledger: Ledger

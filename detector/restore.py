@@ -12,6 +12,7 @@ import numpy as np
 
 from detector.records import Bounds, Ints, alert_id
 from detector.snapshot import (
+    ADOPTED,
     JUDGED,
     MARK,
     SLAB,
@@ -71,10 +72,11 @@ class Said:
         Returns:
             How many streams were corrected; none while model and settings are the same.
         """
+        judged = arena.rows(list(self.judged))  # some may be new: their readings are bad now
         streams, now = arena.docket()
         want = np.zeros(now.shape, DOCKET)
         want[: len(self.docket)] = self.docket
-        for stream, row in zip(self.judged, arena.rows(list(self.judged)).tolist(), strict=True):
+        for stream, row in zip(self.judged, judged.tolist(), strict=True):
             want[row] = self.judged[stream]
         wrong = (now["open"] != want["open"]) | (now["critical"] != want["critical"])
         wrong |= want["open"] & (now["since_offset"] != want["since_offset"])
@@ -135,7 +137,8 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
     arena = loaded
     arena.absorbed = mark.offset
-    arena.adopted = {(s, origin.manifest.kinds.index(kind)): id_ for s, kind, id_ in mark.adopted}
+    kinds = origin.manifest.kinds
+    arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
     live_from = max(mark.offset, bounds.committed or 0)
     later = _judged(entries, mark.offset, live_from)
     judged = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
@@ -198,7 +201,7 @@ def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, boun
         for _, entry in [*_numbered(entries, SLAB), *_judged(entries, mark.offset, live_from)]
         for stream, row in zip(entry.streams, docket_of(entry), strict=True)
     }
-    known = {(stream, kind): id_ for stream, kind, id_ in mark.adopted}
+    known = _adopted(entries, mark)
     kinds = origin.manifest.kinds
     for stream, row in dockets.items():
         for k, kind in enumerate(mark.kinds):
@@ -212,6 +215,16 @@ def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, boun
                 docket[:, column] = row[k]
                 arena.correct(index, docket)
                 arena.adopted[stream, column] = id_
+
+
+def _adopted(entries: dict[bytes, Entry | str], mark: Entry) -> dict[tuple[bytes, str], str]:
+    """Return ids of alerts that other models opened, by stream and kind, as of the mark."""
+    return {
+        (stream, kind): id_
+        for _, entry in _numbered(entries, ADOPTED)
+        if entry.offset == mark.offset
+        for stream, kind, id_ in entry.adopted
+    }
 
 
 def _judged(entries: dict[bytes, Entry | str], after: int, up_to: int) -> list[tuple[int, Entry]]:

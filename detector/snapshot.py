@@ -3,11 +3,13 @@
     mark        up to which offset of the input all slabs together are complete
     slab/N      the rows N * L to N * L + L - 1 of the arena
     judged/N    dockets of streams whose alerts a transaction opened, updated or closed
+    adopted/N   ids of alerts that another model opened; they count with a mark of their offset
 
 All keys are written again and again, so that a compacted topic keeps the last of each. Every
 value is one msgpack object (`Entry`) with a crc32c of its columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import crc32c
@@ -22,6 +24,7 @@ FORMAT = 1  # change it with the layout of `Entry`, of state.PACE or of state.DO
 MARK = b"mark"
 SLAB = b"slab/"
 JUDGED = b"judged/"
+ADOPTED = b"adopted/"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
         state: [L, S] float32, little endian.
         pace: [L] state.PACE.
         docket: [L, K] state.DOCKET.
-        adopted: Of a mark: stream, kind and id of alerts that another model opened.
+        adopted: Stream, kind and id of alerts that another model opened.
         crc32c: Of state, pace and docket.
     """
 
@@ -63,10 +66,14 @@ class Origin:
     manifest: Manifest
     partition: Partition
 
-    def mark(self, offset: int, adopted: dict[tuple[bytes, int], str]) -> bytes:
+    def mark(self, offset: int) -> bytes:
         """Encode that all slabs are complete up to `offset`."""
+        return _encode(self._entry(offset))
+
+    def adopted(self, offset: int, adopted: Sequence[tuple[tuple[bytes, int], str]]) -> bytes:
+        """Encode stream, kind and id of alerts that another model opened."""
         kinds = self.manifest.kinds
-        ids = [(stream, kinds[k], alert) for (stream, k), alert in adopted.items()]
+        ids = [(stream, kinds[k], alert) for (stream, k), alert in adopted]
         return _encode(self._entry(offset, adopted=ids))
 
     def slab(self, slab: Slab, offset: int) -> bytes:

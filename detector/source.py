@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from detector.clock import Clock
-from detector.errors import ConnectionLost, MembershipLost
+from detector.errors import ConnectionLost, Displaced, MembershipLost
 from detector.group import ANSWER_MS, Growth, Moves, Subscription
 from detector.records import Bounds, Chunk, Partition, Polled
+from detector.topics import probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -21,10 +22,13 @@ with warnings.catch_warnings():
         RebalanceInProgressError,
         UnknownMemberIdError,
     )
-    from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+    from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 # An idle consumer cannot tell silence from a dead broker, so it asks this often.
 ASK_INTERVAL_S = 2.0
+# A partition whose last owner died in a transaction has no position until that is over; it is
+# asked for again and again, and others must not wait long for it.
+BOUNDS_MS = 1000
 NOT_A_MEMBER = (
     CommitFailedError,
     FencedInstanceIdError,
@@ -75,6 +79,9 @@ class Source(Protocol):
             partition: One that was assigned.
             offset: Of the first record to come; None: the first that the group has not done
                 with.
+
+        Raises:
+            ConnectionLost: If the broker does not answer; call it again.
         """
         ...
 
@@ -92,7 +99,11 @@ class Source(Protocol):
         ...
 
     def membership(self) -> object:
-        """Return what proves to a transaction that the partitions are still ours."""
+        """Return what proves to a transaction that the partitions are still ours.
+
+        Raises:
+            MembershipLost: If they are not.
+        """
         ...
 
     def note(self, partition: Partition) -> str:
@@ -128,24 +139,28 @@ class KafkaSource:
         self._moves: Moves | None = None
         self._asked_s = self._looked_s = 0.0
         self._growth: Growth | None = None
+        self._member: Any = None
 
     def poll(self, timeout_s: float | None = None) -> Polled:
         """Return new records; see `Source.poll`."""
         consumer = self._consumer or self._connect()
         if timeout_s is None:
             timeout_s = self._subscription.poll_timeout_s
+        assert self._moves is not None  # noqa: S101 - made with the consumer
+        fetched: dict[Any, list[Any]] = {}
         try:
+            self._look_for_partitions()  # first: an error after the poll would lose its records
             fetched = consumer.poll(timeout_ms=int(timeout_s * 1000))
             if fetched:
                 self._asked_s = self._clock.monotonic_s()
             else:
                 self._ask_if_alive(consumer)
-            self._look_for_partitions()
         except FencedInstanceIdError as error:
             raise self._not_a_member(error) from error
         except KafkaError as error:
-            raise self._lost(error) from error
-        assert self._moves is not None  # noqa: S101 - made with the consumer
+            if not self._moves.pending:  # who moved must be known, whatever else failed
+                raise self._lost(error) from error
+        self._member = consumer.group_metadata()
         assigned, revoked, lost = self._moves.take()
         chunks = [_chunk(Partition(*tp), records) for tp, records in fetched.items()]
         return Polled(chunks, assigned, revoked, lost)
@@ -153,14 +168,18 @@ class KafkaSource:
     @property
     def settled(self) -> bool:
         """Whether the group has assigned partitions to us at least once."""
-        return self._moves is not None and self._moves.settled
+        if self._moves is None or self._moves.settled:
+            return self._moves is not None
+        # The client does not tell that there were none for us.
+        self._moves.settled = self._consumer.group_metadata().state == MemberState.STABLE
+        return self._moves.settled
 
     def bounds(self, partition: Partition) -> Bounds:
         """Ask for a partition's offsets; see `Source.bounds`."""
         tp, consumer, timeout_ms = TopicPartition(*partition), self._consumer, ANSWER_MS
         try:
             # Under read_committed the coordinator answers when no offsets are pending.
-            committed = consumer.committed(tp, timeout_ms=timeout_ms)
+            committed = consumer.committed(tp, timeout_ms=BOUNDS_MS)
             start = consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
         except KafkaError as error:
             raise self._lost(error) from error
@@ -174,19 +193,26 @@ class KafkaSource:
 
     def start(self, partition: Partition, offset: int | None) -> None:
         """Let a partition's records come; see `Source.start`."""
-        tp = TopicPartition(*partition)
-        if tp not in self._consumer.assignment():
+        tp, consumer = TopicPartition(*partition), self._consumer
+        if tp not in consumer.assignment():
             return  # gone already; the next poll says so
-        if offset is not None:
-            self._consumer.seek(tp, offset)
-        self._consumer.resume(tp)
+        try:
+            if offset is not None:
+                consumer.seek(tp, offset)
+            elif not self._subscription.from_beginning:
+                self._skip_to_end(tp)
+        except NOT_A_MEMBER:
+            return  # likewise
+        except KafkaError as error:
+            raise self._lost(error) from error
+        consumer.resume(tp)
 
     def position(self, partition: Partition) -> int | None:
         """Return the offset of the next record; see `Source.position`."""
         tp = TopicPartition(*partition)
         if tp not in self._consumer.assignment():
             return None
-        position = self._consumer.position(tp, timeout_ms=0)
+        position = self._position(tp)
         return None if position is None else int(position)
 
     def commit(self, positions: dict[Partition, int]) -> None:
@@ -202,8 +228,14 @@ class KafkaSource:
             raise self._lost(error) from error
 
     def membership(self) -> object:
-        """Return the group's generation and who we are in it; see `Source.membership`."""
-        return self._consumer.group_metadata()
+        """Return who we were in the group at the last poll; see `Source.membership`.
+
+        Not who we are now: the client forgets its place when it learns that it has lost it, and
+        the broker takes a commit by nobody for one without a group.
+        """
+        if self._member is None or self._member.generation_id < 0:
+            raise self._not_a_member(UnknownMemberIdError("no generation"))
+        return self._member
 
     def note(self, partition: Partition) -> str:
         """Ask for the note of the last commit; see `Source.note`."""
@@ -221,7 +253,7 @@ class KafkaSource:
         behind = {}
         for tp in self._consumer.assignment():
             end = self._consumer.highwater(tp)
-            position = self._consumer.position(tp, timeout_ms=0) if end is not None else None
+            position = self._position(tp) if end is not None else None
             if position is not None:
                 behind[Partition(*tp)] = max(end - position, 0)
         return behind
@@ -233,6 +265,7 @@ class KafkaSource:
             self._consumer = None
 
     def _connect(self) -> Any:  # noqa: ANN401 - the client ships no types
+        probe(self._subscription.bootstrap_servers)
         try:
             consumer = KafkaConsumer(**self._subscription.client_options())
         except KafkaError as error:
@@ -258,6 +291,21 @@ class KafkaSource:
         consumer.end_offsets(one, timeout_ms=ANSWER_MS)
         self._asked_s = self._clock.monotonic_s()
 
+    def _position(self, tp: TopicPartition) -> int | None:
+        try:
+            position: int | None = self._consumer.position(tp, timeout_ms=0)
+        except KafkaError:
+            return None  # the next poll says why
+        return position
+
+    def _skip_to_end(self, tp: TopicPartition) -> None:
+        """Start a partition that nobody has read at its end, and keep that."""
+        consumer = self._consumer
+        if consumer.committed(tp, timeout_ms=ANSWER_MS) is None:
+            end = consumer.end_offsets([tp], timeout_ms=ANSWER_MS)[tp]
+            consumer.seek(tp, end)
+            consumer.commit({tp: OffsetAndMetadata(end, "", -1)}, timeout_ms=ANSWER_MS)
+
     def _look_for_partitions(self) -> None:
         now_s = self._clock.monotonic_s()
         if self._growth is not None and self.settled and now_s - self._looked_s >= ASK_INTERVAL_S:
@@ -270,7 +318,8 @@ class KafkaSource:
             "this process stood still for longer than session_timeout_s, or another one has "
             "its group_instance_id; start it again"
         )
-        return MembershipLost(msg)
+        displaced = isinstance(error, FencedInstanceIdError)
+        return Displaced(msg) if displaced else MembershipLost(msg)
 
     def _lost(self, error: KafkaError) -> ConnectionLost:
         where = self._subscription.bootstrap_servers

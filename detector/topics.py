@@ -1,5 +1,6 @@
 """Topics of a cluster: which there are, and those to make."""
 
+import socket
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,6 +12,27 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
     from kafka import KafkaAdminClient  # type: ignore[import-untyped]
     from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+
+
+PROBE_S = 3.0
+
+
+def probe(bootstrap_servers: str) -> None:
+    """Make sure that somebody listens, before the client tries: it leaks a thread if nobody does.
+
+    Raises:
+        ConnectionLost: If none of the servers does.
+    """
+    refusals = []
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), PROBE_S):
+                return
+        except (OSError, ValueError) as error:
+            refusals.append(f"{server}: {error}")
+    msg = f"expected Kafka at {bootstrap_servers} to answer, saw {'; '.join(refusals)}"
+    raise ConnectionLost(msg)
 
 
 def topics_of(bootstrap_servers: str) -> set[str]:
@@ -95,6 +117,7 @@ def ensure_changelog(bootstrap_servers: str, topic: str, input_topic: str) -> No
 
 
 def _admin(bootstrap_servers: str) -> Any:  # noqa: ANN401 - the client ships no types
+    probe(bootstrap_servers)
     servers = bootstrap_servers.split(",")
     return closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000))
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from detector.emit import ACKNOWLEDGE_TIMEOUT_S, KafkaSink, Sink
-from detector.errors import MembershipLost
+from detector.errors import Displaced, MembershipLost
 from detector.records import Message, Partition
 from detector.topics import connection_lost
 
@@ -104,7 +104,8 @@ class TransactionalSink(KafkaSink):
                 "expected to be a member of the consumer group, saw its partitions given to "
                 f"others ({type(error).__name__}: {error}); nothing of this transaction counts"
             )
-            raise MembershipLost(msg) from error
+            displaced = isinstance(error, FencedInstanceIdError)
+            raise Displaced(msg) if displaced else MembershipLost(msg) from error
         except KafkaError as error:
             self.drop()
             raise self.explain(error, messages) from error

@@ -1,12 +1,13 @@
 """One suite for every source and sink: in memory, on Tansu, on Apache Kafka."""
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
-from brokers import Broker
+from brokers import ApacheKafka, Broker
 from fakes import MemoryBroker, MemorySink, MemorySource, Record
 
 from detector.clock import SystemClock
@@ -15,6 +16,10 @@ from detector.group import Subscription
 from detector.records import Chunk, Message, Partition, Polled
 from detector.source import KafkaSource, Source
 from detector.topics import create_topics
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
+    from kafka import KafkaProducer  # type: ignore[import-untyped]
 
 pytestmark = pytest.mark.broker
 
@@ -201,3 +206,18 @@ def test_messages_arrive_in_order_even_when_they_are_many(world: World) -> None:
     sink.send([])
     assert [m.value for m in world.sent(len(messages))] == [m.value for m in messages]
     sink.close()
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_whatever_producers_compress_with_is_read(apache_kafka: ApacheKafka, codec: str) -> None:
+    servers = apache_kafka.bootstrap_servers  # Tansu takes none of them
+    world = OnKafka(servers)
+    producer = KafkaProducer(bootstrap_servers=servers, compression_type=codec)
+    for number in range(50):
+        producer.send(world.topic, key=b"k", value=b"%d" % number * 20)
+    producer.flush()
+    producer.close()
+    chunks = read(world.source(), 50)
+    assert [v for chunk in chunks for v in chunk.values] == [b"%d" % n * 20 for n in range(50)]
+    for member in world.members:
+        member.close()

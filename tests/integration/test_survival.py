@@ -132,3 +132,35 @@ def test_a_full_disk_under_its_log_does_not_stop_it(
         topics.write(story(2, 20))
         until(lambda: daemon.metric("detector_readings_total") == 40, "all scored")
         assert daemon.stop() == 0
+
+
+def test_a_replica_without_a_partition_is_ready_too(
+    broker: Broker, small_model: Path, tmp_path: Path
+) -> None:
+    topics = Topics(broker.bootstrap_servers, partitions=1).create()
+    with (
+        Daemon(small_model, topics, tmp_path) as one,
+        Daemon(small_model, topics, tmp_path) as other,
+    ):
+        one.ready()
+        other.ready()
+        held = "detector_assigned_partitions"
+        until(lambda: one.metric(held) + other.metric(held) == 1, "one has the partition")
+        assert one.stop() == other.stop() == 0
+
+
+def test_a_group_that_wants_only_new_readings_keeps_where_it_began(
+    apache_kafka: ApacheKafka, small_model: Path, tmp_path: Path
+) -> None:
+    topics = Topics(apache_kafka.bootstrap_servers).create()
+    topics.write(story(2, 20))
+    late = {"kafka__from_beginning": "false"}
+    with Daemon(small_model, topics, tmp_path, **late) as daemon:
+        daemon.ready()
+        assert daemon.stop() == 0
+    topics.write(story(2, 30)[40:])  # while nobody reads
+    with Daemon(small_model, topics, tmp_path, **late) as again:
+        again.ready()
+        until(lambda: again.metric("detector_records_total") >= 20, "what came meanwhile")
+        assert again.metric("detector_records_total") == 20
+        assert again.stop() == 0

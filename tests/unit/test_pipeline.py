@@ -7,11 +7,12 @@ from fakes import ManualClock, MemoryBroker, MemorySink, MemorySource, Record, m
 from rigs import CALM, WILD, ZERO, Rig, ids, write
 
 from detector.delivery import ExactlyOnce
-from detector.errors import ConnectionLost, DeadLetterLimit, MembershipLost
+from detector.errors import ConnectionLost, DeadLetterLimit, Displaced, MembershipLost
 from detector.limit import DeadLetters
 from detector.partitions import Keeping
 from detector.pipeline import Topics
-from detector.records import Polled
+from detector.records import Partition, Polled
+from detector.validate import Format
 
 
 def test_an_alert_is_sent_before_its_reading_is_committed() -> None:
@@ -314,3 +315,59 @@ def test_late_readings_duplicates_and_gaps_are_told_apart() -> None:
     rig.turn()
     names = ("readings", "late_readings", "duplicate_readings", "stream_starts", "stream_gaps")
     assert [rig.value(f"detector_{name}_total") for name in names] == [5, 3, 2, 2, 1]
+
+
+def test_a_plant_that_goes_wrong_as_a_whole_fits_into_messages() -> None:
+    rig, fleet = Rig(), [b"%b-%04d" % (b"x" * 200, n) for n in range(1000)]
+    for second, value in enumerate((*CALM[:5], 50.0, -50.0)):
+        body = json.dumps({"ts": 1_700_000_000 + second, "values": [value, 0]}).encode()
+        rig.broker.partitions[ZERO] += [Record(stream, body) for stream in fleet]
+    rig.turn()
+    assert len(ids(rig.broker)) == len(fleet)
+    judged = [value for key, value in rig.broker.kept[0] if key.startswith(b"judged/")]
+    assert len(judged) == 5
+    assert all(value and len(value) < 500_000 for value in judged)
+    again = Rig(broker=rig.broker)
+    again.turn()
+    again.pipeline.step(again.source.poll())
+    assert again.pipeline._owned.held[ZERO].arena.open_alerts.tolist() == [len(fleet)]
+
+
+def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
+    rig = Rig()
+    write(rig.broker, [*CALM, *WILD])
+    rig.turn()
+    strict = Rig(broker=rig.broker)
+    strict.pipeline._form = Format(("c0", "c1"), max_value_bytes=1)  # all of it is bad now
+    strict.turn()
+    strict.pipeline.step(strict.source.poll())
+    assert strict.pipeline._owned.held[ZERO].arena.open_alerts.tolist() == [1]
+
+
+def test_without_a_changelog_streams_are_forgotten_all_the_same() -> None:
+    rig = Rig(keeping=Keeping(None, 30, max_streams=3))
+    rig.pipeline._owned._changelog = None
+    for number in range(6):
+        write(rig.broker, [0.0], stream=b"s%d" % number)
+    rig.turn()
+    rig.clock.seconds += 60
+    rig.pipeline.step(rig.source.poll())
+    assert rig.value("detector_evicted_streams_total") == 3
+
+
+class DisplacedSource(MemorySource):
+    """Another process has taken its name."""
+
+    def commit(self, positions: dict[Partition, int]) -> None:
+        msg = "expected to be a member, saw another of the same name"
+        raise Displaced(msg)
+
+
+def test_who_is_displaced_ends_even_if_nothing_was_to_be_said() -> None:
+    rig = Rig(source_type=DisplacedSource)
+    write(rig.broker, CALM)
+    rig.turn()
+    write(rig.broker, [0.0])
+    rig.clock.seconds += 10
+    with pytest.raises(Displaced):
+        rig.pipeline.step(rig.source.poll())

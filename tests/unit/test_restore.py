@@ -28,7 +28,7 @@ def kept_of(origin: Origin = ORIGIN, *streams: bytes, at: int = AT) -> Kept:
     kept = Kept()
     for slab in arena_of(*(streams or (b"a", b"b"))).touched():
         kept.note(b"slab/%d" % slab.number, origin.slab(slab, at))
-    kept.note(b"mark", origin.mark(at, {}))
+    kept.note(b"mark", origin.mark(at))
     return kept
 
 
@@ -77,13 +77,13 @@ def narrow() -> Kept:
         0, [b"a"], np.zeros((1, 2), np.float32), np.zeros(1, PACE), np.zeros((1, 1), DOCKET)
     )
     kept.note(b"slab/0", ORIGIN.slab(slab, AT))
-    kept.note(b"mark", ORIGIN.mark(AT, {}))
+    kept.note(b"mark", ORIGIN.mark(AT))
     return kept
 
 
 def mixed() -> Kept:
     kept = kept_of(other(version="1" * 64))
-    kept.note(b"mark", ORIGIN.mark(AT, {}))
+    kept.note(b"mark", ORIGIN.mark(AT))
     return kept
 
 
