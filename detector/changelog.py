@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     from kafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 ANSWER_TIMEOUT_S = 5.0
-FETCH_BYTES = 16 << 20
+FETCH_BYTES = 4 << 20
 FETCH_WAIT_MS = 50  # an empty partition says so soon
 
 

@@ -15,6 +15,14 @@ with warnings.catch_warnings():
 
 
 PROBE_S = 3.0
+# Only closed segments are compacted, and a restore reads all that is there: with the broker's
+# defaults (1 GiB, a week, half of it dirty) it would read hundreds of states to find the last.
+CHANGELOG_CONFIGS = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(16 << 20),
+    "segment.ms": str(10 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.2",
+}
 
 
 def probe(bootstrap_servers: str) -> None:
@@ -99,7 +107,7 @@ def ensure_changelog(bootstrap_servers: str, topic: str, input_topic: str) -> No
             known = {one["name"]: len(one["partitions"]) for one in described}
             wanted, seen = known.get(input_topic, 1), known.get(topic, 0)
             if not seen:
-                options = {"num_partitions": wanted, "configs": {"cleanup.policy": "compact"}}
+                options = {"num_partitions": wanted, "configs": CHANGELOG_CONFIGS}
                 admin.create_topics({topic: options})
             elif seen < wanted:  # the input has grown
                 admin.create_partitions({topic: wanted})

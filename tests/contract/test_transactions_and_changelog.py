@@ -329,7 +329,9 @@ def test_the_changelog_gets_the_partitions_of_the_input_and_grows_with_it(kafka:
     assert load(changelog, 2) == []
     assert partitions_of(kafka.servers, kafka.state) == 3
     resource = ConfigResource(ConfigResourceType.TOPIC, kafka.state)
-    assert "compact" in str(admin.describe_configs([resource]))
+    configs = str(admin.describe_configs([resource]))
+    assert "compact" in configs
+    assert str(16 << 20) in configs
     admin.close()
     changelog.close()
 
