@@ -4,14 +4,10 @@ Seeds that once found a fault stay here for good.
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from run_chaos import World, line
 
 # 106: a state partition without news never ended. 107: static members overlooked partitions.

@@ -37,7 +37,7 @@ class Mutator:
                 value = random.choice(CUTS)(random, value or b"")
         if random.random() < 0.03:
             key = random.choice([None, b"", b"\xff", b"x" * 300, b"a\nb", random.randbytes(8)])
-        if random.random() < 0.005:
+        if random.random() < 0.005 and key is not None:  # Kafka takes no record without both
             value = None
         return key, value
 

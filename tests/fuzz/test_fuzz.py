@@ -1,12 +1,8 @@
 """The short form of `make fuzz`."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from mutate import Mutator
 from run_fuzz import Tally, fuzz, through_kafka
 
