@@ -37,8 +37,8 @@ class Subscription:
             "group_id": self.group,
             "group_instance_id": self.group_instance_id,
             "enable_auto_commit": False,
-            # Also where new ones only are wanted: what is out of range was read, or is of a topic
-            # made anew. A partition that nobody has read is started at its end explicitly.
+            # Also where new records only are wanted: what is out of range was read, or is of a
+            # topic made anew. Where a new group begins is said explicitly.
             "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
             "isolation_level": "read_committed",

@@ -139,7 +139,9 @@ class Ownership:
             self._changelog.begin(held.number)
             held.phase = "loading"
         else:
-            held.bounds = held.bounds._replace(committed=None)
+            first, _, committed = held.bounds
+            begins = first if committed is None else committed
+            held.bounds = held.bounds._replace(first=begins, committed=None)
             self._resume(held)
 
     def _resume(self, held: Held) -> None:
@@ -148,7 +150,9 @@ class Ownership:
         resumed = held.resume(now_s, self._keeping.interval_s)
         if resumed.outcome == "restored":
             self.ledger.begin(partition, resumed.start or 0, resumed.live_from)
-        self._patience.insist(partial(self._source.start, partition, resumed.start))
+        elif resumed.start is not None:  # to be committed, even if nothing comes
+            self.ledger.note_read(partition, resumed.start)
+        self._source.start(partition, resumed.start)
         self._recorder.resumed(partition, resumed, now_s - held.assigned_s)
 
     def _forget(self, partition: Partition) -> None:

@@ -18,7 +18,7 @@ from detector.state import Arena
 
 # Checkpoints of a member's partitions are spread over the interval: no two next to each other.
 GOLDEN_RATIO = 0.618034
-NOT_KNOWN = Bounds(0, None)
+NOT_KNOWN = Bounds(0, 0, None)
 PORTION = 200  # streams an entry, so that its message stays small whatever their ids
 
 

@@ -53,7 +53,7 @@ class Pipeline:
     poll, so a revoked partition leaves nothing to do.
     """
 
-    def __init__(  # noqa: PLR0913 - the wiring; called once, in __main__
+    def __init__(  # noqa: PLR0913 - the wiring; called once, in daemon.py
         self,
         *,
         source: Source,
@@ -164,7 +164,7 @@ class Pipeline:
         """Let readings move the state, in silence: what they caused was said."""
         readings = decode(chunk, self._form).readings
         outcome = self._engine.run(held.arena, readings, chunk.partition)
-        self._absorb(held, chunk)
+        self._ledger.note_read(chunk.partition, chunk.next_offset)
         self._recorder.replayed(outcome)
 
     def _say(self, held: Held, chunk: Chunk) -> list[Message]:
@@ -179,7 +179,7 @@ class Pipeline:
             outcome = self._engine.run(
                 held.arena, decoded.readings, partition, keep_trace=topics.scores is not None
             )
-        self._absorb(held, chunk)
+        self._ledger.note_read(partition, chunk.next_offset)
         self._recorder.scored(chunk, decoded, outcome)
         messages += [alert_message(alert, topics.alerts) for alert in outcome.alerts]
         messages += [dead_letter(bad, chunk, topics.dead_letters) for bad in decoded.bad]
@@ -187,12 +187,8 @@ class Pipeline:
             manifest = self._engine.model.manifest
             messages += score_messages(decoded.readings, outcome.trace, manifest, topics.scores)
         if changelog:
-            messages += held.judged(changelog, outcome.alerts, held.arena.absorbed)
+            messages += held.judged(changelog, outcome.alerts, chunk.next_offset)
         return messages
-
-    def _absorb(self, held: Held, chunk: Chunk) -> None:
-        held.arena.absorbed = chunk.next_offset
-        self._ledger.note_read(chunk.partition, chunk.next_offset)
 
     # What is kept -----------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from detector.validate import Decoded
 
 log = structlog.get_logger()
 
+PROGRESS_INTERVAL_S = 5.0
 GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
 
 
@@ -37,6 +38,7 @@ class Recorder:
         self._away = False
         self._delayed: set[Partition] = set()
         self._gauged_s = float("-inf")
+        self._progress_s = clock.monotonic_s()
 
     def beat(self) -> None:
         """The loop makes progress."""
@@ -83,6 +85,10 @@ class Recorder:
         """State is being read."""
         self._metrics.restore_left.set(left)
         self._metrics.restoring.set(partitions)
+        now_s = self._clock.monotonic_s()
+        if partitions and now_s - self._progress_s >= PROGRESS_INTERVAL_S:
+            self._progress_s = now_s
+            log.info("restoring state", partitions=partitions, records_left=left)
 
     def stuck(self, numbers: frozenset[int], topic: str | None) -> None:
         """The last part of some partitions' state stays hidden."""

@@ -88,10 +88,12 @@ class Bounds(NamedTuple):
     """Offsets of an input partition.
 
     Attributes:
+        first: Where a group begins that has committed nothing.
         start: Of the oldest record that is still there.
         committed: Where the group stands; None where it has committed nothing.
     """
 
+    first: int
     start: int
     committed: int | None
 

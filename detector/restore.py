@@ -129,14 +129,16 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         arena = _new_arena(origin)
         if outcome in {"other_model", "behind", "recreated"}:
             _adopt(arena, entries, origin, bounds)
-        return Resumed(arena, outcome, detail, went_back_to, stale=frozenset(entries))
+        # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
+        skips = outcome == "new" and bounds.first > bounds.start
+        start = bounds.first if skips else went_back_to
+        return Resumed(arena, outcome, detail, start, stale=frozenset(entries))
     mark = entries[MARK]
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
     loaded = _loaded(entries, origin)
     if isinstance(loaded, str):
         return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
     arena = loaded
-    arena.absorbed = mark.offset
     kinds = origin.manifest.kinds
     arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
     live_from = max(mark.offset, bounds.committed or 0)

@@ -79,9 +79,6 @@ class Source(Protocol):
             partition: One that was assigned.
             offset: Of the first record to come; None: the first that the group has not done
                 with.
-
-        Raises:
-            ConnectionLost: If the broker does not answer; call it again.
         """
         ...
 
@@ -180,10 +177,12 @@ class KafkaSource:
         try:
             # Under read_committed the coordinator answers when no offsets are pending.
             committed = consumer.committed(tp, timeout_ms=BOUNDS_MS)
-            start = consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
+            start = first = consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
+            if not self._subscription.from_beginning:
+                first = consumer.end_offsets([tp], timeout_ms=timeout_ms)[tp]
         except KafkaError as error:
             raise self._lost(error) from error
-        return Bounds(start, committed)
+        return Bounds(first, start, committed)
 
     def hold(self, partition: Partition) -> None:
         """Let none of its records come; see `Source.hold`."""
@@ -196,15 +195,8 @@ class KafkaSource:
         tp, consumer = TopicPartition(*partition), self._consumer
         if tp not in consumer.assignment():
             return  # gone already; the next poll says so
-        try:
-            if offset is not None:
-                consumer.seek(tp, offset)
-            elif not self._subscription.from_beginning:
-                self._skip_to_end(tp)
-        except NOT_A_MEMBER:
-            return  # likewise
-        except KafkaError as error:
-            raise self._lost(error) from error
+        if offset is not None:
+            consumer.seek(tp, offset)
         consumer.resume(tp)
 
     def position(self, partition: Partition) -> int | None:
@@ -297,14 +289,6 @@ class KafkaSource:
         except KafkaError:
             return None  # the next poll says why
         return position
-
-    def _skip_to_end(self, tp: TopicPartition) -> None:
-        """Start a partition that nobody has read at its end, and keep that."""
-        consumer = self._consumer
-        if consumer.committed(tp, timeout_ms=ANSWER_MS) is None:
-            end = consumer.end_offsets([tp], timeout_ms=ANSWER_MS)[tp]
-            consumer.seek(tp, end)
-            consumer.commit({tp: OffsetAndMetadata(end, "", -1)}, timeout_ms=ANSWER_MS)
 
     def _look_for_partitions(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -39,7 +39,14 @@ STREAM_BYTES = 4096  # the longest id that settings allow
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Copies of some streams' rows, taken before a poll: what to put back if it fails."""
+    """Copies of the rows of B streams.
+
+    Attributes:
+        index: [B] int64, their numbers.
+        model: [B, S] float32.
+        pace: [B].
+        docket: [B, K].
+    """
 
     index: Ints
     model: Floats
@@ -75,7 +82,6 @@ class Arena:
     the changelog.
 
     Attributes:
-        absorbed: Offset of the next record that the state has not seen.
         adopted: Ids of alerts that another model, or a state that is lost, has opened; by
             stream and kind. They close with their stream's next reading.
         newest_us: Event time of the newest reading.
@@ -83,7 +89,6 @@ class Arena:
 
     def __init__(self, width: int, kinds: int) -> None:
         """Start empty, for states [S = width] and K = kinds of evidence."""
-        self.absorbed = 0
         self.adopted: dict[tuple[bytes, int], str] = {}
         self.newest_us = NEVER_US
         self.slab_rows = slab_rows(width, kinds)

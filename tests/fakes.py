@@ -98,7 +98,7 @@ class MemorySource:
 
     def bounds(self, partition: Partition) -> Bounds:
         self._broker.check()
-        return Bounds(0, self._broker.committed.get(partition))
+        return Bounds(0, 0, self._broker.committed.get(partition))
 
     def hold(self, partition: Partition) -> None:
         self._held.add(partition)

@@ -1,10 +1,11 @@
 """`detector run`, made to die at a named point of its work; a process of its own.
 
 CHAOS_POINT names the point, CHAOS_COUNT says at which time it dies there. CHAOS_CLOCK_S is how
-wrong its wall clock is. The daemon itself knows nothing of all this.
+far its wall clock jumps. The daemon itself knows nothing of all this.
 """
 
 import os
+import random
 import signal
 import sys
 import warnings
@@ -105,7 +106,8 @@ if __name__ == "__main__":
     Subscription.client_options = _impatient(Subscription.client_options)  # type: ignore[method-assign]
     wrong_s = float(os.environ.pop("CHAOS_CLOCK_S", "0"))
     now_s = SystemClock.now_s
-    SystemClock.now_s = lambda self: now_s(self) + wrong_s  # type: ignore[method-assign]
+    # It jumps there and back, all the time.
+    SystemClock.now_s = lambda self: now_s(self) + random.choice((0, wrong_s))  # type: ignore[method-assign]
     point = os.environ.pop("CHAOS_POINT", "")
     if point:
         arm(point, Countdown(int(os.environ.pop("CHAOS_COUNT", "1"))))

@@ -122,7 +122,7 @@ def _compare_state(
         kept.note(key, value)
     origin = Origin(engine.model.manifest, chunk.partition)
     end = chunk.next_offset
-    resumed = resume(kept, origin, Bounds(0, end))
+    resumed = resume(kept, origin, Bounds(0, 0, end))
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]

@@ -170,10 +170,10 @@ def entry(world: World, key: bytes, value: bytes | None, number: int = 0) -> Mes
 def test_messages_positions_and_note_become_true_together(world: World) -> None:
     source, sink = joined(world), world.sink()
     zero = Partition(world.topic, 0)
-    assert source.bounds(zero) == (0, None)
+    assert source.bounds(zero) == (0, 0, None)
     assert source.note(zero) == ""
     sink.transact([Message(world.output, b"k", b"said")], {zero: 7}, "note", source.membership())
-    assert source.bounds(zero) == (0, 7)
+    assert source.bounds(zero) == (0, 0, 7)
     assert source.note(zero) == world.kept("note")
     assert world.said() == [b"said"]
     more = [Message(world.output, b"k", b"more")]  # Tansu keeps no positions without a message
