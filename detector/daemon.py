@@ -9,6 +9,7 @@ import structlog
 from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
+from detector.consumer import KafkaSource
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
 from detector.engine import Engine
@@ -25,13 +26,13 @@ from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
-from detector.model import load
+from detector.model import OnnxModel, load
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.settings import Judge, Settings, notify_socket, state_topic
-from detector.source import KafkaSource, Source
+from detector.source import Source
 from detector.transactions import TransactionalSink
 from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
@@ -58,19 +59,8 @@ def run(settings: Settings) -> int:
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
-    pipeline = Pipeline(
-        source=source,
-        changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge)),
-        delivery=delivery,
-        form=_format(manifest, settings),
-        topics=_topics(settings),
-        keeping=keeping,
-        limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
-        recorder=Recorder(metrics, health, clock, manifest.kinds),
-        clock=clock,
-        timing=_timing(settings),
-    )
+    recorder = Recorder(metrics, health, clock, manifest.kinds)
+    pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(pipeline)
@@ -159,6 +149,32 @@ def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
 def _topics(settings: Settings) -> Topics:
     output = settings.output
     return Topics(output.alerts_topic, output.dead_letters_topic, output.scores_topic)
+
+
+def _pipeline(
+    settings: Settings,
+    model: OnnxModel,
+    source: Source,
+    delivery: Delivery,
+    changelog: KafkaChangelog | None,
+    keeping: Keeping,
+    recorder: Recorder,
+    clock: Clock,
+) -> Pipeline:
+    manifest = model.manifest
+    return Pipeline(
+        source=source,
+        changelog=changelog,
+        engine=Engine(model, rules_of(manifest, settings.judge)),
+        delivery=delivery,
+        form=_format(manifest, settings),
+        topics=_topics(settings),
+        keeping=keeping,
+        limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
+        recorder=recorder,
+        clock=clock,
+        timing=_timing(settings),
+    )
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:

@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from detector.clock import SystemClock
+from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.group import Subscription
 from detector.records import Chunk, Message
-from detector.source import KafkaSource
 from detector.topics import create_topics
 from training.demo.broker import free_port
 from training.demo.fleet import CHANNELS, Fault, break_down, simulate

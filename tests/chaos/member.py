@@ -19,9 +19,9 @@ with warnings.catch_warnings():
 from detector import __main__ as command_line
 from detector.changelog import KafkaChangelog, Loaded
 from detector.clock import SystemClock
+from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.group import Subscription
-from detector.source import KafkaSource
 
 POINTS = (
     "before send",

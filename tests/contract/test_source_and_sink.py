@@ -11,10 +11,11 @@ from brokers import ApacheKafka, Broker
 from fakes import MemoryBroker, MemorySink, MemorySource, Record
 
 from detector.clock import SystemClock
+from detector.consumer import KafkaSource
 from detector.emit import OUTSTANDING, KafkaSink, Sink
 from detector.group import Subscription
 from detector.records import Chunk, Message, Partition, Polled
-from detector.source import KafkaSource, Source
+from detector.source import Source
 from detector.topics import create_topics
 
 with warnings.catch_warnings():

@@ -13,11 +13,12 @@ from fakes import MemoryBroker, MemoryChangelog, MemorySink, MemorySource, Recor
 
 from detector.changelog import Changelog, KafkaChangelog
 from detector.clock import SystemClock
+from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.errors import ConnectionLost, MembershipLost, SettingsRejected
 from detector.group import Subscription
 from detector.records import Message, Partition
-from detector.source import KafkaSource, Source
+from detector.source import Source
 from detector.topics import create_topics, partitions_of
 from detector.transactions import TransactionalSink, Transactions
 

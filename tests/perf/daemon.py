@@ -13,9 +13,9 @@ from consumers import SESSION_TIMEOUT_S, Lap, Pace, Play
 from detector import __main__ as command_line
 from detector import daemon as wiring
 from detector.clock import Clock
+from detector.consumer import KafkaSource
 from detector.group import Subscription
 from detector.records import Polled
-from detector.source import KafkaSource
 from training.demo.broker import free_port
 
 

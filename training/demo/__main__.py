@@ -21,10 +21,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from rich.console import Console
 
 from detector.clock import SystemClock
+from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.group import Subscription
 from detector.records import US_PER_S, Doubles, Message
-from detector.source import KafkaSource
 from detector.topics import create_topics
 from training.__main__ import main as train
 from training.demo.broker import TansuBroker, free_port
