@@ -1,0 +1,1 @@
+"""Benchmarks: their data, each as its protocol cuts it, and what others reach on it."""
