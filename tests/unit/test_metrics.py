@@ -204,6 +204,8 @@ def test_channels_are_ranked_once_an_event() -> None:
     assert hit_rate(contribution, anomalies, 100) == (1 / 2 + 1) / 2
     assert hit_rate(contribution, anomalies, 150) == (1 + 1) / 2
     assert hit_rate(contribution, [Guilt(8, 9, frozenset({0, 3}))], 100) == 1 / 2  # all the same
+    contribution[4:6] = [[5, 0, 3, 4], [0, 0, 3, 4]]  # a single peak does not rank first
+    assert hit_rate(contribution, [Guilt(4, 6, frozenset({2, 3}))]) == 1
     for nothing in ([], [Guilt(1, 1, frozenset({0}))], [Guilt(1, 2, frozenset())]):
         with pytest.raises(ValueError, match="guilty"):
             hit_rate(contribution, nothing)
