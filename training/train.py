@@ -169,7 +169,7 @@ def _loss(
         past: [L, W - 1, C] standardised readings before this chunk, NaN where there are none.
         hide: Share of channels to hide from the network, which must still reconstruct them.
     """
-    device, window = model.mean.device, model.window
+    device, window = model.mean.device, model.network.window
     x = batch.x.to(device)
     shown = x
     if hide:
@@ -184,7 +184,7 @@ def _loss(
     seen = torch.cat([torch.where(begin, torch.nan, past), target], 1)
     windows = seen.unfold(1, window, 1).flip(-1).transpose(-1, -2)  # [L, T, W, C]
     inside = torch.from_numpy(batch.row >= 0).to(device)
-    loss = _robust(model.windows(read.hidden), windows, inside)
+    loss = _robust(model.network.windows(read.features), windows, inside)
     loss = loss + _robust(read.forecast, target, inside)
     kept = seen[:, seen.shape[1] - (window - 1) :]
     return loss, float(inside.sum()), after, kept
