@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from training.config import Network
 from training.networks import build
+from training.networks.rows import total
 
 INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
 ERROR_LIMIT = 10.0  # of held-out errors; one wild reading must not fill the memories
@@ -220,11 +221,11 @@ class Autoencoder(nn.Module):
         residual = (expected - read.z) / self.spread * self.scored
         residual = torch.where(read.missing, torch.zeros_like(residual), residual)
         distances = [
-            (errors @ whiten.T).square().mean(-1, keepdim=True).sqrt()
+            (total((errors @ whiten.T).square()) / errors.shape[-1]).sqrt()
             for errors, whiten in zip(smoothed, self.whiten, strict=True)
         ]
         # No logarithm: onnxruntime's gives other bits to the last rows of a tick.
-        score = torch.cat(distances, -1).mean(-1, keepdim=True)
+        score = total(torch.cat(distances, -1)) / len(distances)
         return Scored(expected * self.scale + self.mean, residual, score)
 
     def _horizons(self, memory: Tensor) -> tuple[Tensor, ...]:
