@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from training.config import Network
 from training.networks import build
+from training.networks.rings import lag
 from training.networks.rows import total
 
 INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
@@ -24,15 +25,26 @@ SEEN_LIMIT = 1e6  # standard deviations; keeps all that follows finite for any f
 
 
 class Carry(NamedTuple):
-    """What a stream leaves behind: network [B, N], forecast [B, C], memory [B, (M - 1) E]."""
+    """What a stream leaves behind: [B, ...] each.
+
+    Attributes:
+        network: [B, N].
+        forecast: [B, C] of the next reading, standardised.
+        memory: [B, (M - 1) E] smoothed errors.
+        past: [B, D 3C] where the reconstruction lags by D readings: those readings, what was
+            forecast for them, and 1 where they were not missing.
+    """
 
     network: Tensor
     forecast: Tensor
     memory: Tensor
+    past: Tensor
 
 
 class Read(NamedTuple):
     """What the network made of readings, [B, T, ...], or [B, ...] for one step.
+
+    Where the network lags, all but the features are of the reading that they reconstruct.
 
     Attributes:
         z: [..., C] standardised readings, the forecast where one is missing.
@@ -115,7 +127,8 @@ class Autoencoder(nn.Module):
     @property
     def _widths(self) -> list[int]:
         smoothed = (len(self.rate) - 1) * 2 * self.channels
-        return [self.network.state_width, self.channels, smoothed]
+        past = self.network.delay * 3 * self.channels
+        return [self.network.state_width, self.channels, smoothed, past]
 
     def fresh(self, streams: int) -> Carry:
         """Return what streams never seen leave behind: zeros."""
@@ -134,15 +147,15 @@ class Autoencoder(nn.Module):
         Returns:
             expected, residual, score and the next state, as in the model file.
         """
-        before, forecast, memory = torch.split(state, self._widths, 1)
+        before, forecast, memory, past = torch.split(state, self._widths, 1)
         z, missing = self._standardise(x, forecast)
         features, after = self.network.step(self._inputs(z), before)
-        read = Read(z, missing, features, forecast)
+        read, past = self._lag(Read(z, missing, features, forecast), past)
         smoothed = [self.errors(read)]
         for m, before in enumerate(self._horizons(memory), 1):
             smoothed.append(before + self.rate[m] * (smoothed[0] - before))
         said = self.say(read, torch.stack(smoothed))
-        return *said, torch.cat([after, self.network.ahead(features), *smoothed[1:]], 1)
+        return *said, torch.cat([after, self.network.ahead(features), *smoothed[1:], past], 1)
 
     # The sequence door --------------------------------------------------------------------
 
@@ -172,10 +185,11 @@ class Autoencoder(nn.Module):
         features, after = self.network.sequence(self._inputs(z), carry.network)
         ahead = self.network.ahead(features)
         forecast = torch.cat([carry.forecast.unsqueeze(1), ahead[:, :-1]], 1)
-        return Read(z, missing, features, forecast), Carry(after, ahead[:, -1], carry.memory)
+        read, past = self._lag(Read(z, missing, features, forecast), carry.past)
+        return read, Carry(after, ahead[:, -1], carry.memory, past)
 
     def _unroll_stepwise(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
-        state, forecast, memory = carry
+        state, forecast, memory, past = carry
         steps = []
         for reading in x.unbind(1):
             z, missing = self._standardise(reading, forecast)
@@ -183,7 +197,8 @@ class Autoencoder(nn.Module):
             steps.append((z, missing, features, forecast))
             forecast = self.network.ahead(features)
         columns = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-        return Read(*columns), Carry(state, forecast, memory)
+        read, past = self._lag(Read(*columns), past)
+        return read, Carry(state, forecast, memory, past)
 
     def smooth(self, error: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Smooth errors [B, T, E] over every horizon: [M, B, T, E], and the memory after."""
@@ -199,6 +214,15 @@ class Autoencoder(nn.Module):
         return torch.stack(horizons), torch.cat([memory[:, :0], *left], 1)
 
     # What both share ----------------------------------------------------------------------
+
+    def _lag(self, read: Read, past: Tensor) -> tuple[Read, Tensor]:
+        """Put the readings that the features reconstruct in place of the newest ones."""
+        if not self.network.delay:
+            return read, past
+        now = torch.cat([read.z, read.forecast, (~read.missing).float()], -1)
+        then, past = lag(past, now)
+        z, forecast, present = then.chunk(3, -1)
+        return Read(z, present == 0, read.features, forecast), past
 
     def raw_errors(self, read: Read) -> Tensor:
         """Return expected minus seen of both heads, standardised units: [..., E]."""

@@ -37,6 +37,51 @@ class Cell(nn.Module, ABC):
         return functional.linear(x, weight, bias), functional.linear(h, recurrent, bias_recurrent)
 
 
+class _Plain(Cell):
+    """A cell that carries its hidden state and nothing else."""
+
+    def sequence(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read all at once."""
+        hidden, last = self.fused(x, state.unsqueeze(0).contiguous())
+        return hidden, last[0]
+
+
+class Rnn(_Plain):
+    """Elman, "Finding Structure in Time" (1990), with tanh."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        """Take the widths."""
+        super().__init__()
+        self.hidden = self.state_width = hidden
+        self.fused = nn.RNN(inputs, hidden, batch_first=True)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector."""
+        given, recurrent = self._given(x, state)
+        h = torch.tanh(given + recurrent)
+        return h, h
+
+
+class Gru(_Plain):
+    """Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014)."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        """Take the widths."""
+        super().__init__()
+        self.hidden = self.state_width = hidden
+        self.fused = nn.GRU(inputs, hidden, batch_first=True)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector; the reset gate acts on what the recurrence gives, as torch has it."""
+        given, recurrent = self._given(x, state)
+        reset, keep, new = given.chunk(3, -1)
+        reset_too, keep_too, recalled = recurrent.chunk(3, -1)
+        keep = torch.sigmoid(keep + keep_too)
+        new = torch.tanh(new + torch.sigmoid(reset + reset_too) * recalled)
+        h = (1 - keep) * new + keep * state
+        return h, h
+
+
 class Lstm(Cell):
     """Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with a forget gate."""
 

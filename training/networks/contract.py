@@ -60,3 +60,7 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def ahead(self, features: Tensor) -> Tensor:
         """Forecast the next reading: [..., F] -> [..., C]."""
+
+    def penalty(self, features: Tensor) -> Tensor:
+        """Return what training adds to the loss, a scalar: 0 but where a network says so."""
+        return features.new_zeros(())
