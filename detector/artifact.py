@@ -138,6 +138,8 @@ class Manifest(Frozen):
         largest_gap_s: After a longer silence a stream starts afresh.
         warm_up: Readings after a start during which nothing is alerted.
         state_width: S.
+        delay: `expected` and `residual` are of the reading so many readings ago, and so is what
+            the score says; 0 but for a network that looks at what comes after.
         calibration: One a kind of evidence, in the order of the score's columns.
         training: The record of how it was made: configuration, data, seeds, packages, figures.
     """
@@ -151,6 +153,7 @@ class Manifest(Frozen):
     largest_gap_s: Positive
     warm_up: Annotated[int, Field(ge=0)]
     state_width: Annotated[int, Field(gt=0)]
+    delay: Annotated[int, Field(ge=0)] = 0
     calibration: Annotated[tuple[Calibration, ...], Field(min_length=1)]
     golden: Golden
     training: dict[str, object]

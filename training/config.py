@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,19 @@ from detector.files import PART_ROWS
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Kind = Literal[
+    "rnn",
+    "lstm",
+    "gru",
+    "encoder_decoder",
+    "bidirectional",
+    "attention",
+    "convolution",
+    "memory",
+    "tcn",
+    "transformer",
+    "persistence",
+]
 
 
 class Table(BaseModel):
@@ -59,7 +72,8 @@ class Data(Table):
 class Network(Table):
     """The shape of the autoencoder."""
 
-    hidden: Count = Field(48, description="Width of the LSTM.")
+    kind: Kind = Field("lstm", description=f"Which network: {', '.join(get_args(Kind))}.")
+    hidden: Count = Field(48, description="Width of its layers.")
     bottleneck: Count = Field(4, description="What it must squeeze the stream through.")
     window: Count = Field(8, description="Newest readings that are reconstructed from that.")
 

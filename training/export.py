@@ -59,6 +59,7 @@ def export(
             "version": hashlib.sha256(graph).hexdigest(),
             "graph_bytes": len(graph),
             "state_width": model.state_width,
+            "delay": model.network.delay,
             "golden": _golden(model, trace[:GOLDEN_READINGS]),
             **about,
         }

@@ -1,22 +1,23 @@
-"""The LSTM autoencoder: one class, two doors - a whole sequence at once, or one step.
+"""The autoencoder: one class, two doors - a whole sequence at once, or one step.
 
-Axes: B streams, T readings, C channels, H hidden units, W window, M memories (horizons over
-which errors are smoothed), E = 2C errors: of the reconstruction, then of the forecast.
+Axes: B streams, T readings, C channels, N floats of the network's state, F features, M memories
+(horizons over which errors are smoothed), E = 2C errors: of the reconstruction, then of the
+forecast.
 
-An LSTM reads the stream for ever. From its hidden state a narrow bottleneck must reconstruct
-the newest W readings (Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly
-Detection", 2016, with a bottleneck in place of the repeated state, so that every reading is
-scored as it comes), and a second head forecasts the next one. Both errors, centred, scaled and
-whitened as on held-out rows, make the score.
+A network reads the stream for ever. From its features it must reconstruct the newest readings,
+and forecast the next one. Both errors, centred, scaled and whitened as on held-out rows, make
+the score. Which network it is makes no difference here.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.config import Network
+from training.networks import build
+from training.networks.rings import lag
+from training.networks.rows import total
 
 INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
 ERROR_LIMIT = 10.0  # of held-out errors; one wild reading must not fill the memories
@@ -24,27 +25,37 @@ SEEN_LIMIT = 1e6  # standard deviations; keeps all that follows finite for any f
 
 
 class Carry(NamedTuple):
-    """What a stream leaves behind: h and c [B, H], forecast [B, C], memory [B, (M - 1) E]."""
+    """What a stream leaves behind: [B, ...] each.
 
-    h: Tensor
-    c: Tensor
+    Attributes:
+        network: [B, N].
+        forecast: [B, C] of the next reading, standardised.
+        memory: [B, (M - 1) E] smoothed errors.
+        past: [B, D 3C] where the reconstruction lags by D readings: those readings, what was
+            forecast for them, and 1 where they were not missing.
+    """
+
+    network: Tensor
     forecast: Tensor
     memory: Tensor
+    past: Tensor
 
 
 class Read(NamedTuple):
     """What the network made of readings, [B, T, ...], or [B, ...] for one step.
 
+    Where the network lags, all but the features are of the reading that they reconstruct.
+
     Attributes:
         z: [..., C] standardised readings, the forecast where one is missing.
         missing: [..., C] bool.
-        hidden: [..., H].
+        features: [..., F].
         forecast: [..., C] what was forecast for each reading, standardised.
     """
 
     z: Tensor
     missing: Tensor
-    hidden: Tensor
+    features: Tensor
     forecast: Tensor
 
 
@@ -81,30 +92,19 @@ class Autoencoder(nn.Module):
         noise: float = 0.0,
         dropout: float = 0.0,
     ) -> None:
-        """Initialise: orthogonal recurrence, forget gate open, everything else as torch does.
+        """Make the network, and numbers that change nothing.
 
         Args:
             channels: C.
-            network: Widths.
+            network: Kind and widths.
             memories: Of the smoothed errors, in readings; the first must be 1 (none).
             noise: Added to inputs while training, in standard deviations.
-            dropout: Share of hidden units left out while training.
+            dropout: Share of features left out while training.
         """
         super().__init__()
-        hidden, errors, horizons = network.hidden, 2 * channels, len(memories)
-        self.channels, self.hidden, self.window = channels, hidden, network.window
-        self.noise = noise
-        self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(channels, hidden, batch_first=True)
-        self.squeeze = nn.Linear(hidden, network.bottleneck)
-        self.expand = nn.Linear(network.bottleneck, hidden)
-        self.reconstruct = nn.Linear(hidden, network.window * channels)
-        self.predict = nn.Linear(hidden, channels)
-        nn.init.orthogonal_(self.lstm.all_weights[0][1])
-        _, _, bias_in, bias_recurrent = self.lstm.all_weights[0]
-        with torch.no_grad():
-            bias_in[hidden : 2 * hidden] = 1.0  # Jozefowicz et al., ICML 2015
-            bias_recurrent[hidden : 2 * hidden] = 0.0
+        errors, horizons = 2 * channels, len(memories)
+        self.channels, self.noise = channels, noise
+        self.network = build(channels, network, dropout)
         for name, value in {
             "mean": torch.zeros(channels),
             "scale": torch.ones(channels),
@@ -127,7 +127,8 @@ class Autoencoder(nn.Module):
     @property
     def _widths(self) -> list[int]:
         smoothed = (len(self.rate) - 1) * 2 * self.channels
-        return [self.hidden, self.hidden, self.channels, smoothed]
+        past = self.network.delay * 3 * self.channels
+        return [self.network.state_width, self.channels, smoothed, past]
 
     def fresh(self, streams: int) -> Carry:
         """Return what streams never seen leave behind: zeros."""
@@ -146,15 +147,15 @@ class Autoencoder(nn.Module):
         Returns:
             expected, residual, score and the next state, as in the model file.
         """
-        h, c, forecast, memory = torch.split(state, self._widths, 1)
+        before, forecast, memory, past = torch.split(state, self._widths, 1)
         z, missing = self._standardise(x, forecast)
-        h, c = self._cell(z, h, c)
-        read = Read(z, missing, h, forecast)
+        features, after = self.network.step(self._inputs(z), before)
+        read, past = self._lag(Read(z, missing, features, forecast), past)
         smoothed = [self.errors(read)]
         for m, before in enumerate(self._horizons(memory), 1):
             smoothed.append(before + self.rate[m] * (smoothed[0] - before))
         said = self.say(read, torch.stack(smoothed))
-        return *said, torch.cat([h, c, self.ahead(h), *smoothed[1:]], 1)
+        return *said, torch.cat([after, self.network.ahead(features), *smoothed[1:], past], 1)
 
     # The sequence door --------------------------------------------------------------------
 
@@ -170,9 +171,9 @@ class Autoencoder(nn.Module):
         return self.say(read, smoothed), after._replace(memory=memory)
 
     def unroll(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
-        """Read whole sequences: [B, T, C] to hidden states and forecasts.
+        """Read whole sequences: [B, T, C] to features and forecasts.
 
-        Where nothing is missing the fused LSTM reads all at once; a missing reading is filled
+        Where nothing is missing the network reads all at once; a missing reading is filled
         with the forecast that the reading before it caused, which needs one step after another.
 
         Returns:
@@ -181,23 +182,23 @@ class Autoencoder(nn.Module):
         if torch.isnan(x).any():
             return self._unroll_stepwise(x, carry)
         z, missing = self._standardise(x, torch.zeros_like(x))
-        before = (carry.h.unsqueeze(0).contiguous(), carry.c.unsqueeze(0).contiguous())
-        hidden, (h, c) = self.lstm(self._inputs(z), before)
-        ahead = self.ahead(hidden)
+        features, after = self.network.sequence(self._inputs(z), carry.network)
+        ahead = self.network.ahead(features)
         forecast = torch.cat([carry.forecast.unsqueeze(1), ahead[:, :-1]], 1)
-        after = Carry(h[0], c[0], ahead[:, -1], carry.memory)
-        return Read(z, missing, hidden, forecast), after
+        read, past = self._lag(Read(z, missing, features, forecast), carry.past)
+        return read, Carry(after, ahead[:, -1], carry.memory, past)
 
     def _unroll_stepwise(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
-        h, c, forecast, memory = carry
+        state, forecast, memory, past = carry
         steps = []
         for reading in x.unbind(1):
             z, missing = self._standardise(reading, forecast)
-            h, c = self._cell(z, h, c)
-            steps.append((z, missing, h, forecast))
-            forecast = self.ahead(h)
+            features, state = self.network.step(self._inputs(z), state)
+            steps.append((z, missing, features, forecast))
+            forecast = self.network.ahead(features)
         columns = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-        return Read(*columns), Carry(h, c, forecast, memory)
+        read, past = self._lag(Read(*columns), past)
+        return read, Carry(state, forecast, memory, past)
 
     def smooth(self, error: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Smooth errors [B, T, E] over every horizon: [M, B, T, E], and the memory after."""
@@ -214,24 +215,19 @@ class Autoencoder(nn.Module):
 
     # What both share ----------------------------------------------------------------------
 
-    def newest(self, hidden: Tensor) -> Tensor:
-        """Reconstruct the newest reading: [..., H] -> [..., C]."""
-        weight, bias = self.reconstruct.weight, self.reconstruct.bias
-        return functional.linear(self._code(hidden), weight[: self.channels], bias[: self.channels])
-
-    def windows(self, hidden: Tensor) -> Tensor:
-        """Reconstruct the newest W readings, newest first: [B, T, H] -> [B, T, W, C]."""
-        flat: Tensor = self.reconstruct(self._code(hidden))
-        return flat.reshape(*hidden.shape[:-1], self.window, self.channels)
-
-    def ahead(self, hidden: Tensor) -> Tensor:
-        """Forecast the next reading, standardised: [..., H] -> [..., C]."""
-        forecast: Tensor = self.predict(self.dropout(hidden))
-        return forecast
+    def _lag(self, read: Read, past: Tensor) -> tuple[Read, Tensor]:
+        """Put the readings that the features reconstruct in place of the newest ones."""
+        if not self.network.delay:
+            return read, past
+        now = torch.cat([read.z, read.forecast, (~read.missing).float()], -1)
+        then, past = lag(past, now)
+        z, forecast, present = then.chunk(3, -1)
+        return Read(z, present == 0, read.features, forecast), past
 
     def raw_errors(self, read: Read) -> Tensor:
         """Return expected minus seen of both heads, standardised units: [..., E]."""
-        both = torch.cat([self.newest(read.hidden) - read.z, read.forecast - read.z], -1)
+        guess = self.network.newest(read.features)
+        both = torch.cat([guess - read.z, read.forecast - read.z], -1)
         return both * torch.cat([self.scored, self.scored])
 
     def errors(self, read: Read) -> Tensor:
@@ -244,15 +240,16 @@ class Autoencoder(nn.Module):
 
     def say(self, read: Read, smoothed: Tensor) -> Scored:
         """Put what was read into expected, residual and score; `smoothed` is [M, ..., E]."""
-        expected = self.blend * self.newest(read.hidden) + (1 - self.blend) * read.forecast
+        guess = self.network.newest(read.features)
+        expected = self.blend * guess + (1 - self.blend) * read.forecast
         residual = (expected - read.z) / self.spread * self.scored
         residual = torch.where(read.missing, torch.zeros_like(residual), residual)
         distances = [
-            (errors @ whiten.T).square().mean(-1, keepdim=True).sqrt()
+            (total((errors @ whiten.T).square()) / errors.shape[-1]).sqrt()
             for errors, whiten in zip(smoothed, self.whiten, strict=True)
         ]
         # No logarithm: onnxruntime's gives other bits to the last rows of a tick.
-        score = torch.cat(distances, -1).mean(-1, keepdim=True)
+        score = total(torch.cat(distances, -1)) / len(distances)
         return Scored(expected * self.scale + self.mean, residual, score)
 
     def _horizons(self, memory: Tensor) -> tuple[Tensor, ...]:
@@ -260,25 +257,13 @@ class Autoencoder(nn.Module):
         widths = [2 * self.channels] * (len(self.rate) - 1)
         return tuple(torch.split(memory, widths, 1)) if widths else ()
 
-    def _code(self, hidden: Tensor) -> Tensor:
-        return torch.tanh(self.expand(torch.tanh(self.squeeze(self.dropout(hidden)))))
-
     def _standardise(self, x: Tensor, forecast: Tensor) -> tuple[Tensor, Tensor]:
         missing = torch.isnan(x)
         seen = torch.where(missing, torch.zeros_like(x), x)
         z = ((seen - self.mean) / self.scale * self.scored).clamp(-SEEN_LIMIT, SEEN_LIMIT)
         return torch.where(missing, forecast, z), missing
 
-    def _cell(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of the LSTM, with the weights that the fused one has."""
-        weight, recurrent, bias, bias_recurrent = self.lstm.all_weights[0]
-        gates = functional.linear(self._inputs(z), weight, bias)
-        gates = gates + functional.linear(h, recurrent, bias_recurrent)
-        admit, keep, new, show = gates.chunk(4, -1)
-        c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
-        return torch.sigmoid(show) * torch.tanh(c), c
-
     def _inputs(self, z: Tensor) -> Tensor:
-        """Return what the LSTM reads: bounded, and with noise while training."""
+        """Return what the network reads: bounded, and with noise while training."""
         bounded = z.clamp(-INPUT_LIMIT, INPUT_LIMIT)
         return bounded + self.noise * torch.randn_like(z) if self.training else bounded

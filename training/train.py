@@ -75,6 +75,9 @@ def fit(
     )
     _standardise(model, history, train)
     model.to(device)
+    if not list(model.parameters()):
+        held_out = validate(model, history, cut(valid, options.piece), options)
+        return Fitted(model.eval(), [Losses(0, held_out, held_out, 0.0)], 0)
     optimiser = torch.optim.Adam(model.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, factor=0.3, patience=options.patience // 3
@@ -166,10 +169,11 @@ def _loss(
         model: The network.
         batch: One chunk of every lane.
         carry: The lanes' state.
-        past: [L, W - 1, C] standardised readings before this chunk, NaN where there are none.
+        past: [L, W - 1 + D, C] standardised readings before this chunk, NaN where there are
+            none; D is the network's delay.
         hide: Share of channels to hide from the network, which must still reconstruct them.
     """
-    device, window = model.mean.device, model.window
+    device, window, delay = model.mean.device, model.network.window, model.network.delay
     x = batch.x.to(device)
     shown = x
     if hide:
@@ -179,14 +183,17 @@ def _loss(
     read, after = model.unroll(shown, carry)
     target = (x - model.mean) / model.scale * model.scored
     if past is None:
-        past = torch.full_like(target[:, :1], torch.nan).repeat(1, window - 1, 1)
+        past = torch.full_like(target[:, :1], torch.nan).repeat(1, window - 1 + delay, 1)
     begin = torch.from_numpy(batch.fresh).to(device).reshape(-1, 1, 1)
     seen = torch.cat([torch.where(begin, torch.nan, past), target], 1)
-    windows = seen.unfold(1, window, 1).flip(-1).transpose(-1, -2)  # [L, T, W, C]
+    # Where the network lags, so do its targets: [L, T, W, C], newest first.
+    windows = seen[:, : seen.shape[1] - delay].unfold(1, window, 1).flip(-1).transpose(-1, -2)
     inside = torch.from_numpy(batch.row >= 0).to(device)
-    loss = _robust(model.windows(read.hidden), windows, inside)
-    loss = loss + _robust(read.forecast, target, inside)
-    kept = seen[:, seen.shape[1] - (window - 1) :]
+    loss = _robust(model.network.windows(read.features), windows, inside)
+    loss = loss + _robust(read.forecast, windows[:, :, 0], inside)
+    if model.training:
+        loss = loss + model.network.penalty(read.features)
+    kept = seen[:, x.shape[1] :]
     return loss, float(inside.sum()), after, kept
 
 

@@ -91,6 +91,19 @@ ABOUT = {
 }
 
 
+@pytest.mark.parametrize("channels", [3, 5])
+def test_a_row_keeps_its_bits_whatever_the_number_of_channels(
+    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.export.LONG_TRACE", 5000)
+    torch.manual_seed(0)
+    sizes = Network(hidden=5, bottleneck=1, window=1)
+    model = Autoencoder(channels, sizes, (1.0, 2.0, 4.0, 8.0, 16.0))
+    about = ABOUT | {"channels": [{"name": f"c{c}"} for c in range(channels)]}
+    history = np.random.default_rng(0).normal(size=(500, channels)).astype(np.float32)
+    assert export(model, about, history, tmp_path / "m.onnx").manifest.state_width
+
+
 class Different(Autoencoder):
     """Its sequence door says something else than its step, from reading `since` on."""
 

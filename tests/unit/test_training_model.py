@@ -124,7 +124,7 @@ def test_a_channel_that_is_not_scored_changes_no_score(model: Autoencoder) -> No
 
 def test_it_begins_with_an_open_forget_gate_and_orthogonal_recurrence() -> None:
     model = Autoencoder(C, Network(hidden=H), MEMORIES)
-    _, recurrent, bias, bias_recurrent = model.lstm.all_weights[0]
+    _, recurrent, bias, bias_recurrent = model.network.cell.fused.all_weights[0]
     forget = slice(H, 2 * H)  # torch's order of gates: input, forget, cell, output
     assert (bias[forget] + bias_recurrent[forget] == 1).all()
     torch.testing.assert_close(recurrent.T @ recurrent, torch.eye(H))

@@ -1,0 +1,115 @@
+"""Recurrent cells: torch's fused kernels for sequences, the same weights for single steps."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Cell(nn.Module, ABC):
+    """A recurrent cell that reads for ever.
+
+    Attributes:
+        hidden: H.
+        state_width: Of all that it carries from one vector to the next.
+    """
+
+    hidden: int
+    state_width: int
+    fused: nn.RNNBase
+
+    @abstractmethod
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector [B, I]: the hidden state [B, H], and all that is carried on."""
+
+    @abstractmethod
+    def sequence(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read [B, T, I]: hidden states [B, T, H], and the state after the last."""
+
+    def initialise(self) -> None:
+        """Make the recurrence orthogonal: it neither swells nor fades at first."""
+        nn.init.orthogonal_(self.fused.all_weights[0][1])
+
+    def _given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the gates get from the input and from the hidden state."""
+        weight, recurrent, bias, bias_recurrent = self.fused.all_weights[0]
+        return functional.linear(x, weight, bias), functional.linear(h, recurrent, bias_recurrent)
+
+
+class _Plain(Cell):
+    """A cell that carries its hidden state and nothing else."""
+
+    def sequence(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read all at once."""
+        hidden, last = self.fused(x, state.unsqueeze(0).contiguous())
+        return hidden, last[0]
+
+
+class Rnn(_Plain):
+    """Elman, "Finding Structure in Time" (1990), with tanh."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        """Take the widths."""
+        super().__init__()
+        self.hidden = self.state_width = hidden
+        self.fused = nn.RNN(inputs, hidden, batch_first=True)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector."""
+        given, recurrent = self._given(x, state)
+        h = torch.tanh(given + recurrent)
+        return h, h
+
+
+class Gru(_Plain):
+    """Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014)."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        """Take the widths."""
+        super().__init__()
+        self.hidden = self.state_width = hidden
+        self.fused = nn.GRU(inputs, hidden, batch_first=True)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector; the reset gate acts on what the recurrence gives, as torch has it."""
+        given, recurrent = self._given(x, state)
+        reset, keep, new = given.chunk(3, -1)
+        reset_too, keep_too, recalled = recurrent.chunk(3, -1)
+        keep = torch.sigmoid(keep + keep_too)
+        new = torch.tanh(new + torch.sigmoid(reset + reset_too) * recalled)
+        h = (1 - keep) * new + keep * state
+        return h, h
+
+
+class Lstm(Cell):
+    """Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with a forget gate."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        """Take the widths."""
+        super().__init__()
+        self.hidden, self.state_width = hidden, 2 * hidden
+        self.fused = nn.LSTM(inputs, hidden, batch_first=True)
+
+    def initialise(self) -> None:
+        """Also open the forget gate (Jozefowicz et al., ICML 2015)."""
+        super().initialise()
+        _, _, bias, bias_recurrent = self.fused.all_weights[0]
+        with torch.no_grad():
+            bias[self.hidden : 2 * self.hidden] = 1.0
+            bias_recurrent[self.hidden : 2 * self.hidden] = 0.0
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read one vector; the state is [h, c]."""
+        h, c = torch.split(state, self.hidden, 1)
+        given, recurrent = self._given(x, h)
+        admit, keep, new, show = (given + recurrent).chunk(4, -1)
+        c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
+        h = torch.sigmoid(show) * torch.tanh(c)
+        return h, torch.cat([h, c], 1)
+
+    def sequence(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read all at once."""
+        h, c = (part.unsqueeze(0).contiguous() for part in torch.split(state, self.hidden, 1))
+        hidden, (h, c) = self.fused(x, (h, c))
+        return hidden, torch.cat([h[0], c[0]], 1)
