@@ -39,13 +39,14 @@ class Channel(Frozen):
 
     Attributes:
         valid: Lowest and highest value that can be measured; others count as missing.
-        role: `constant` was the same in all of the history: its scale is only nominal.
+        role: Telemetry is scored. `command` and `status` only inform. `constant` was the same in
+            all of the history: its scale is only nominal, and any change of it is new.
     """
 
     name: Annotated[str, Field(min_length=1)]
     unit: str = ""
     valid: tuple[float, float] | None = None
-    role: Literal["telemetry", "constant"] = "telemetry"
+    role: Literal["telemetry", "command", "status", "constant"] = "telemetry"
 
 
 class Calibration(Frozen):

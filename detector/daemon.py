@@ -104,6 +104,7 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
     return rules(
         manifest,
         settings.false_alarms_per_stream_day,
+        close_share=settings.close_share,
         open_after=settings.open_after,
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,

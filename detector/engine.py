@@ -127,6 +127,7 @@ class Engine:
             now.step.score,
             now.ts_us,
             readings.offset[now.reading],
+            seen=now.pace["seen"],
             warm=now.warm,
             restarted=now.restarted,
             rules=self.rules,

@@ -15,40 +15,45 @@ class Rules:
 
     Attributes:
         open_level: A reading above it counts against its stream.
-        close_level: A reading at or below it counts for it. Lower than `open_level`.
         critical_level: Above it an alert is critical.
+        close_share: Of the alert's own peak; a reading below counts for its stream.
         open_after: Readings in a row above `open_level` that open an alert.
-        close_after: Readings in a row at or below `close_level` that close it.
+        close_after: Readings in a row below the peak's share that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
     """
 
     open_level: Floats
-    close_level: Floats
     critical_level: Floats
+    close_share: float = 0.35
     open_after: int = 2
-    close_after: int = 10
-    cool_down_us: int = 60 * US_PER_S
+    close_after: int = 1
+    cool_down_us: int = 0
 
 
-# A reading counts as quiet when normal ones score as high this much more often than the
-# opening level is exceeded; and as critical when they do this much less often.
-CLOSE_FACTOR = 10.0
+# A reading is critical when normal ones score as high this much less often than the opening
+# level is exceeded.
 CRITICAL_FACTOR = 100.0
+# What is told once must grow to be told again: just after an alert a stream must score so many
+# times what it closed with, falling to the opening level over so many readings.
+HABIT = 2.0
+HABIT_READINGS = 200
 
 
 def rules(
     manifest: Manifest,
     alarms_per_day: float,
     *,
+    close_share: float = 0.35,
     open_after: int = 2,
-    close_after: int = 10,
-    cool_down_s: float = 60,
+    close_after: int = 1,
+    cool_down_s: float = 0,
 ) -> Rules:
     """Turn an acceptable rate of false alarms into levels of the model's score.
 
     Args:
         manifest: Its calibration says how often normal readings score how high.
         alarms_per_day: Openings a stream and day that are acceptable on normal data.
+        close_share: See `Rules`.
         open_after: See `Rules`.
         close_after: See `Rules`.
         cool_down_s: Seconds; see `Rules`.
@@ -67,8 +72,8 @@ def rules(
 
     return Rules(
         levels(1),
-        levels(CLOSE_FACTOR),
         levels(1 / CRITICAL_FACTOR),
+        close_share,
         open_after,
         close_after,
         int(cool_down_s * US_PER_S),
@@ -98,6 +103,7 @@ def judge(
     ts_us: Ints,
     offset: Ints,
     *,
+    seen: Ints,
     warm: Bools,
     restarted: Bools,
     rules: Rules,
@@ -109,6 +115,7 @@ def judge(
         score: [B, K].
         ts_us: [B] event times.
         offset: [B] offsets of the records.
+        seen: [B] readings since the stream (re)started, this one included.
         warm: [B] past warm-up; others never open an alert.
         restarted: [B] the stream starts afresh: what was open closes, its story is lost.
         rules: When to open and close.
@@ -116,7 +123,7 @@ def judge(
     Returns:
         The verdicts; with `docket` itself where nothing changes, which is nearly always.
     """
-    over = (score > rules.open_level) & warm[:, None]
+    over = (score > rules.open_level + _bar(docket, seen)) & warm[:, None]
     if not (over.any() or docket["run"].any() or docket["open"].any()):
         nothing = np.zeros(score.shape, np.bool_)
         return Verdicts(docket, nothing, nothing, nothing)
@@ -135,7 +142,8 @@ def judge(
     after["peak"] = np.where(first | rising, score, docket["peak"])
 
     opened = ~was_open & (run >= rules.open_after) & (ts >= docket["quiet_until_us"])
-    calm = np.where(was_open & (score <= rules.close_level), docket["calm"] + 1, 0)
+    quiet = score < np.float32(rules.close_share) * after["peak"]
+    calm = np.where(was_open & quiet, docket["calm"] + 1, 0)
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     critical = still & (after["peak"] > rules.critical_level)
@@ -143,5 +151,15 @@ def judge(
     after["open"] = still
     after["critical"] = critical
     after["quiet_until_us"] = np.where(closed, ts + rules.cool_down_us, docket["quiet_until_us"])
+    bar = np.maximum(np.float32(HABIT) * score - rules.open_level, 0)
+    after["bar"] = np.where(closed, bar, docket["bar"])
+    after["barred_at"] = np.where(closed, seen[:, None], docket["barred_at"])
     escalated = critical & was_open & ~docket["critical"]
     return Verdicts(after, opened, escalated, closed)
+
+
+def _bar(docket: Docket, seen: Ints) -> Floats:
+    """Return by how much a stream must exceed the opening level now, [B, K]."""
+    since = seen[:, None] - docket["barred_at"]
+    left = np.clip(1 - since / HABIT_READINGS, 0, 1) * (since >= 0)
+    return np.asarray(docket["bar"] * left.astype(np.float32))

@@ -20,7 +20,7 @@ from detector.artifact import Manifest
 from detector.records import Partition
 from detector.state import DOCKET, PACE, Docket, Slab
 
-FORMAT = 1  # change it with the layout of `Entry`, of state.PACE or of state.DOCKET
+FORMAT = 2  # change it with the layout of `Entry`, of state.PACE or of state.DOCKET
 MARK = b"mark"
 SLAB = b"slab/"
 JUDGED = b"judged/"

@@ -24,6 +24,8 @@ DOCKET = np.dtype(
         ("since_offset", np.int64),  # and its offset: the alert's identity
         ("quiet_until_us", np.int64),  # cool-down after an alert
         ("peak", np.float32),
+        ("bar", np.float32),  # what a new alert must exceed the opening level by, at first
+        ("barred_at", np.int64),  # readings the stream had seen when the last alert closed
     ]
 )
 

@@ -1,31 +1,43 @@
-"""From errors on held-out rows to a score whose threshold is a rate of false alarms.
+"""From a fitted network to scores whose threshold is a rate of false alarms.
 
-Nothing here saw the training share: the network's errors on rows it was fitted to are several
-times too small. Axes: N readings, E = 2C errors, M memories.
+What is compared with the memory of normal, or with the network's forecast, took no part in
+making them: the network is judged on rows it was not fitted to, the memory on a stretch of time
+that was left out of it. Axes: N readings, C channels, V channels that are scored, D numbers a
+window, K windows kept.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
 from detector.artifact import Calibration
 from detector.records import Doubles, Floats, Ints
 from training.config import Fit
 from training.data import History, Piece
+from training.evidence.curves import compress
+from training.evidence.novelty import Novelty
+from training.evidence.scoring import TRUSTED, Evidence
+from training.evidence.windows import LONGEST, blocks
 from training.lanes import Batch, batches, cut, start_fresh
-from training.model import Autoencoder
+from training.model import Autoencoder, Read
+from training.tail import tail
 
-LEAD = 256  # readings that bring a state up before its errors count
-FLOOR = 1e-3  # standardised units; an error that never varies is not worth infinitely much
-BODY = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
-TAIL_SHARE = (0.02, 0.2)  # of the readings that make the tail: the first, or more if they are few
-TAIL_READINGS = 50
-RUN = 30  # readings below the tail that end a cluster of exceedances
+LEAD = 256  # readings that bring a network's state up before its errors count
+LONG, LONG_LEAD = 8192, 1024  # the same for evidence, which remembers more
+FLOOR = 0.02  # standardised units; an error that never varies is not worth infinitely much
+LEARNING = 0.25  # first part of a stream, on which its evidence is not counted
+FOLDS = 3  # stretches of the rest, each judged by a memory without it
+FEW = 50_000  # readings; of more, the last stretch is enough
+SAMPLE = 4000  # windows a stretch that tell what distance is usual
+LEAST_USUAL = 1.0  # standard deviations; a nearer memory is no reason for more trust
+SHIFT_QUANTILE = 0.99
+SLOW_GUESS = 10  # readings of the mean that a forecast must beat
 
 
+@torch.no_grad()
 def calibrate(
     model: Autoencoder,
     history: History,
@@ -33,192 +45,225 @@ def calibrate(
     held_out: Sequence[Piece],
     options: Fit,
 ) -> tuple[Calibration, ...]:
-    """Set the model's error statistics from `valid`, then its tail from `held_out`.
+    """Set all of the model's numbers that do not come from fitting.
 
     Args:
         model: A fitted network, in evaluation mode; its buffers change.
-        history: The readings.
-        valid: Rows that the network was not fitted to.
-        held_out: Later rows, which decided nothing so far.
-        options: Lanes and chunk.
+        history: Normal readings.
+        valid: Pieces that the network was not fitted to.
+        held_out: Later ones, which decided nothing so far.
+        options: Lanes, chunk and seed.
 
     Returns:
         One calibration for each column of the score.
+
+    Raises:
+        ValueError: If there are too few readings.
     """
-    _scale_errors(model, history, valid, options)
-    _whiten_errors(model, history, valid, options)
-    scores, row = score_rows(model, history, held_out, options)
-    return tuple(tail(kind, scores[:, k], row) for k, kind in enumerate(("state",)))
+    _blend(model, history, valid, options)
+    _weigh_network(model, history, [*valid, *held_out], options)
+    memory = Memories(model, history, options.seed)
+    memory.weigh()
+    parts, row = [], []
+    for fold in memory.folds():
+        memory.remember(fold)
+        evidence, rows = weigh_rows(model, history, fold, options)
+        parts.append(evidence)
+        row.append(rows)
+    memory.remember(())
+    rows = np.concatenate(row)
+    order = np.argsort(rows)
+    columns = torch.cat(parts)[order]
+    trust = _trust(columns[:, 0].numpy())
+    _set(model.scoring.trust, np.array(trust))
+    columns[:, 0] *= trust
+    scores = model.scoring.score(Evidence(*torch.split(columns, 1, 1))).numpy()
+    return tuple(
+        tail(kind, scores[:, k], rows[order]) for k, kind in enumerate(model.scoring.kinds)
+    )
 
 
 @torch.no_grad()
+def weigh_rows(
+    model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
+) -> tuple[Tensor, Ints]:
+    """Return the evidence of pieces, [N, 4] as in `Evidence`, and [N] the rows of the history."""
+    parts, rows, carry = [], [], None
+    long = cut(pieces, LONG, LONG_LEAD)
+    for batch in batches(history, long, options.lanes, options.chunk):
+        carry = start_fresh(model, carry, batch.fresh)
+        read, after = model.unroll(batch.x.to(model.mean.device), carry)
+        evidence, chunk = carry.evidence, []
+        for t in range(batch.x.shape[1]):
+            weighed, evidence = model.weigh(Read(*(part[:, t] for part in read)), evidence)
+            chunk.append(torch.cat(weighed, 1))
+        carry = after._replace(evidence=evidence)
+        counts = batch.row >= 0
+        parts.append(torch.stack(chunk, 1).cpu()[torch.from_numpy(counts)])
+        rows.append(batch.row[counts])
+    return torch.cat(parts), np.concatenate(rows)
+
+
 def score_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
-) -> tuple[Floats, Ints]:
-    """Score pieces: [N, K] scores, and [N] the rows of the history they are of, rising."""
-    scores, rows, carry = [], [], None
-    for batch in _batches(history, pieces, options):
-        carry = start_fresh(model, carry, batch.fresh)
-        said, carry = model.sequence(batch.x.to(model.mean.device), carry)
-        counts = batch.row >= 0
-        scores.append(said.score.cpu().numpy()[counts])
-        rows.append(batch.row[counts])
-    row = np.concatenate(rows)
-    order = np.argsort(row)
-    return np.concatenate(scores)[order], row[order]
+) -> Floats:
+    """Return the scores of pieces, [N, K], as the calibrated model gives them."""
+    evidence, _ = weigh_rows(model, history, pieces, options)
+    return np.asarray(model.scoring.score(Evidence(*torch.split(evidence, 1, 1))).numpy())
+
+
+def _trust(shift: Floats) -> float:
+    """Return the weight of shifts: less where normal streams shift by themselves."""
+    usual = float(np.quantile(shift, SHIFT_QUANTILE))
+    return min(1.0, TRUSTED / max(usual, FLOOR)) ** 2
 
 
 def _batches(history: History, pieces: Sequence[Piece], options: Fit) -> Iterator[Batch]:
     return batches(history, cut(pieces, options.piece, LEAD), options.lanes, options.chunk)
 
 
-@torch.no_grad()
-def _scale_errors(
+def _reads(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
-) -> None:
-    """Set the mean and scale of errors, and the blend of the two that is expected."""
-    moments, carry = _Moments(2 * model.channels), None
+) -> Iterator[tuple[Read, Tensor]]:
+    """Yield what the network made of each batch, and [L, T] which readings count."""
+    carry = None
     for batch in _batches(history, pieces, options):
         carry = start_fresh(model, carry, batch.fresh)
         read, carry = model.unroll(batch.x.to(model.mean.device), carry)
-        moments.add(model.raw_errors(read), batch)
-    covariance = moments.covariance()
-    own, ahead = np.split(np.diag(covariance), 2)
-    both = np.diag(covariance[: model.channels, model.channels :])
+        yield read, torch.from_numpy(batch.row >= 0)
+
+
+def _blend(model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit) -> None:
+    """Set how reconstruction and forecast share in what is expected, and its spread."""
+    count, squares = 0, np.zeros((3, model.channels))
+    for read, counts in _reads(model, history, pieces, options):
+        own = (model.network.newest(read.features) - read.z) * model.moves
+        ahead = (read.forecast - read.z) * model.moves
+        products = torch.stack([own.square(), ahead.square(), own * ahead])
+        count += int(counts.sum())
+        squares += products[:, counts].sum(1).double().numpy()
+    own, ahead, both = squares / max(count, 1)
     # The weights of least variance for two correlated estimates (Bates and Granger, 1969).
     blend = np.clip((ahead - both) / np.maximum(own + ahead - 2 * both, FLOOR**2), 0, 1)
     spread = blend**2 * own + (1 - blend) ** 2 * ahead + 2 * blend * (1 - blend) * both
-    _set(model.error_mean, moments.mean)
-    _set(model.error_scale, np.sqrt(np.maximum(np.diag(covariance), FLOOR**2)))
+    still = model.moves.numpy() == 0
     _set(model.blend, blend)
-    _set(model.spread, np.sqrt(np.maximum(spread, FLOOR**2)))
+    _set(model.spread, np.where(still, 1.0, np.sqrt(np.maximum(spread, FLOOR**2))))
 
 
-@torch.no_grad()
-def _whiten_errors(
+def _weigh_network(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> None:
-    """Set what whitens the errors of every horizon, and what fills those of a missing channel."""
-    memories = (1 / model.rate).tolist()
-    moments, carry = [_Moments(2 * model.channels) for _ in memories], None
-    for batch in _batches(history, pieces, options):
-        carry = start_fresh(model, carry, batch.fresh)
-        read, after = model.unroll(batch.x.to(model.mean.device), carry)
-        smoothed, memory = model.smooth(model.errors(read), carry.memory)
-        carry = after._replace(memory=memory)
-        for horizon, errors in zip(moments, smoothed, strict=True):
-            horizon.add(errors, batch)
-    # Readings smoothed over m are worth one in 2m - 1.
-    shrunk = [
-        horizon.shrunk(horizon.count / (2 * memory - 1))
-        for horizon, memory in zip(moments, memories, strict=True)
+    """Set how far the forecast of each channel is believed: as it beats guesses without it."""
+    surprise, judged = model.scoring.surprise, model.judged
+    count, squares = 0, np.zeros(len(judged))
+    losses = np.zeros((4, len(judged)))
+    for read, counts in _reads(model, history, pieces, options):
+        error = model.miss(read).index_select(-1, judged)
+        guesses = _guesses(read.z.index_select(-1, judged))
+        known = counts[:, 1:]
+        count += int(known.sum())
+        squares += error[:, 1:][known].square().sum(0).double().numpy()
+        sizes = torch.stack([error[:, 1:].abs(), *guesses])
+        losses += sizes[:, known].sum(1).double().numpy()
+    own, best = losses[0] / max(count, 1), losses[1:].min(0) / max(count, 1)
+    skill = np.clip(1 - own / np.maximum(best, 1e-9), 0, 1) * (best > FLOOR)
+    _set(surprise.skill, skill.mean())
+    _set(surprise.weight, skill / max(skill.sum(), 1e-9))
+    _set(surprise.spread, np.sqrt(np.maximum(squares / max(count, 1), FLOOR**2)))
+    seen = [
+        surprise.size(model.miss(read).index_select(-1, judged))[counts]
+        for read, counts in _reads(model, history, pieces, options)
     ]
-    _set(model.fill, _expectation_of_missing(shrunk[0]))
-    _set(model.whiten, np.stack([_inverse_root(covariance) for covariance in shrunk]))
+    _set(surprise.usual, np.array(max(float(torch.cat(seen).median()), FLOOR)))
+
+
+def _guesses(z: Tensor) -> list[Tensor]:
+    """Return the sizes of errors, [L, T - 1, V], of guesses that need no network.
+
+    The last reading, the mean of all, and the mean of the last few.
+    """
+    slow, means = z[:, 0], []
+    for now in z[:, :-1].unbind(1):
+        slow = slow + (now - slow) / SLOW_GUESS
+        means.append(slow)
+    return [(z[:, 1:] - guess).abs() for guess in (z[:, :-1], 0.0, torch.stack(means, 1))]
+
+
+class Memories:
+    """The memory of normal, made of all history, or of all but a stretch to be judged by it."""
+
+    def __init__(self, model: Autoencoder, history: History, seed: int) -> None:
+        """Choose stretches; nothing is remembered yet."""
+        self._model, self._history = model, history
+        self._novelty: Novelty | None = model.scoring.novelty
+        self._random = np.random.default_rng(seed)
+        begins, ends = history.streams[:-1], history.streams[1:]
+        self._streams = [Piece(int(a), int(b)) for a, b in zip(begins, ends, strict=True)]
+
+    def folds(self) -> list[list[Piece]]:
+        """Return stretches of time; in each a piece of every stream, all before it its lead."""
+        few = len(self._history.order) < FEW
+        edges = np.linspace(LEARNING, 1, FOLDS + 1) if few else np.array([1 - LEARNING, 1])
+        folds = []
+        for low, high in pairwise(edges.tolist()):
+            fold = []
+            for s in self._streams:
+                first, stop = (s.start + round(float(at) * len(s)) for at in (low, high))
+                begin = s.start if few else max(s.start, first - LONG_LEAD)
+                fold.append(Piece(begin, stop, first - begin))
+            folds.append([piece for piece in fold if len(piece) > piece.lead])
+        return folds
+
+    def remember(self, without: Sequence[Piece]) -> None:
+        """Choose windows at random, from all rows but those that count in some pieces."""
+        if self._novelty is None:
+            return
+        allowed = np.ones(len(self._history.order), np.bool_)
+        for piece in without:
+            near = max(piece.start, piece.start + piece.lead - LONGEST)
+            allowed[near : piece.stop + LONGEST] = False
+        rows = np.flatnonzero(allowed)
+        count = len(self._novelty.memory)
+        # Where there are fewer rows than places, some are remembered twice: that costs nothing.
+        chosen = self._random.choice(rows, count, replace=len(rows) < count)
+        self._novelty.memory.copy_(self.windows(np.sort(chosen)))
+
+    def weigh(self) -> None:
+        """Set which distance from the memory is usual, and how much of the variance it explains."""
+        if self._novelty is None:
+            return
+        near, all_of = [], []
+        for fold in self.folds():
+            self.remember(fold)
+            rows = np.concatenate([np.arange(p.start + p.lead, p.stop) for p in fold])
+            if len(rows) > SAMPLE:
+                rows = np.sort(self._random.choice(rows, SAMPLE, replace=False))
+            seen = self.windows(rows)
+            near.append(self._novelty.distance(seen).numpy().ravel())
+            all_of.append(seen.numpy())
+        distance, window = np.concatenate(near), np.concatenate(all_of).astype(np.float64)
+        spread = float(((window - window.mean(0)) ** 2).sum(1).mean())
+        skill = 1 - float((distance**2).mean()) / spread if spread > FLOOR**2 else 1.0
+        _set(self._novelty.usual, np.array(max(float(np.median(distance)), LEAST_USUAL)))
+        _set(self._novelty.skill, np.array(max(skill, 0.0)))
+
+    def windows(self, rows: Ints) -> Tensor:
+        """Return the windows that end with rows of the history, [R, D]."""
+        found = []
+        stream = np.searchsorted(self._history.streams, rows, side="right") - 1
+        for number in np.unique(stream).tolist():
+            own, first = rows[stream == number], self._streams[number].start
+            seen = np.maximum(own[:, None] - np.arange(LONGEST), first)  # newest first
+            found.append(blocks(self._compressed(seen.ravel()).reshape(len(own), LONGEST, -1)))
+        return torch.cat(found)
+
+    def _compressed(self, rows: Ints) -> Tensor:
+        model, history = self._model, self._history
+        x = torch.from_numpy(np.asarray(history.x[history.order[rows]]))
+        z = torch.nan_to_num((x - model.mean) / model.scale)
+        return compress(z.index_select(1, model.judged))
 
 
 def _set(buffer: Tensor, value: Doubles) -> None:
-    buffer.copy_(torch.from_numpy(value))
-
-
-class _Moments:
-    """Mean and covariance of errors that come in chunks, [E] and [E, E] float64."""
-
-    def __init__(self, errors: int) -> None:
-        self.count = 0
-        self._sum = np.zeros(errors)
-        self._outer = np.zeros((errors, errors))
-        self._fourth = 0.0
-
-    def add(self, errors: Tensor, batch: Batch) -> None:
-        """Take the rows of [L, T, E] that count."""
-        rows = errors.cpu().numpy()[batch.row >= 0].astype(np.float64)
-        self.count += len(rows)
-        self._sum += rows.sum(0)
-        self._outer += rows.T @ rows
-        self._fourth += float(((rows**2).sum(1) ** 2).sum())
-
-    @property
-    def mean(self) -> Doubles:
-        return np.asarray(self._sum / max(self.count, 1))
-
-    def covariance(self) -> Doubles:
-        return np.asarray(self._outer / max(self.count, 1) - np.outer(self.mean, self.mean))
-
-    def shrunk(self, worth: float) -> Doubles:
-        """Return the second moment about 0, shrunk towards a multiple of the identity.
-
-        Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
-        matrices" (2004), with as many readings as the correlated ones are worth.
-        """
-        seen = self._outer / max(self.count, 1)
-        size = len(seen)
-        level = np.trace(seen) / size
-        distance = ((seen - level * np.eye(size)) ** 2).sum()
-        noise = (self._fourth / max(self.count, 1) - (seen**2).sum()) / max(worth, 1.0)
-        share = float(np.clip(noise / max(distance, FLOOR**4), 0.01, 1))
-        return np.asarray(share * max(level, FLOOR**2) * np.eye(size) + (1 - share) * seen)
-
-
-def _expectation_of_missing(covariance: Doubles) -> Doubles:
-    """Return [E, E]: a missing channel's two errors, given those of all others.
-
-    Exact (conditional expectation of a Gaussian) where one channel is missing.
-    """
-    precision, channels = np.linalg.inv(covariance), len(covariance) // 2
-    fill = np.zeros_like(precision)
-    for c in range(channels):
-        own = np.array([c, c + channels])
-        others = np.delete(np.arange(2 * channels), own)
-        inner, outer = precision[np.ix_(own, own)], precision[np.ix_(own, others)]
-        fill[np.ix_(own, others)] = -np.linalg.solve(inner, outer)
-    return fill
-
-
-def _inverse_root(covariance: Doubles) -> Doubles:
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray((vectors / np.sqrt(np.maximum(values, FLOOR**2))).T)
-
-
-def tail(kind: str, scores: Floats, row: Ints) -> Calibration:
-    """Fit how often normal readings score how high: quantiles, then a generalised Pareto tail.
-
-    Peaks over threshold, as in Siffer et al., "Anomaly Detection in Streams with Extreme Value
-    Theory" (KDD 2017).
-
-    Args:
-        kind: Of evidence.
-        scores: [N] of held-out readings.
-        row: [N] their rows, rising; neighbours in time differ by one.
-
-    Raises:
-        ValueError: If there are too few readings to speak of a tail, or all are alike.
-    """
-    if len(scores) < TAIL_READINGS:
-        msg = (
-            f"expected at least {TAIL_READINGS} held-out readings to calibrate on, saw "
-            f"{len(scores)}; give more history or a larger last share"
-        )
-        raise ValueError(msg)
-    values = scores.astype(np.float64)
-    share = float(np.clip(TAIL_READINGS / len(values), *TAIL_SHARE))
-    body = [q for q in BODY if q < 1 - share] + [1 - share]
-    levels, first = np.unique(np.quantile(values, body), return_index=True)
-    exceedance = 1 - np.array(body)[first]
-    excess = values[values > levels[-1]] - levels[-1]
-    if not len(excess):
-        msg = f"expected held-out scores that differ, saw all of the highest at {levels[-1]:.3g}"
-        raise ValueError(msg)
-    shape, _, scale = stats.genpareto.fit(excess, floc=0)
-    if not 0 <= shape <= 1:
-        shape, scale = max(0.0, min(shape, 1.0)), excess.mean() * (1 - max(0.0, min(shape, 0.5)))
-    over = row[values > levels[-1]]
-    clusters = 1 + int((np.diff(over) > RUN).sum())
-    return Calibration(
-        kind=kind,
-        levels=tuple(levels.tolist()),
-        exceedance=tuple(exceedance.tolist()),
-        scale=max(float(scale), FLOOR),
-        shape=float(shape),
-        extremal_index=clusters / len(over),
-    )
+    buffer.copy_(torch.from_numpy(np.asarray(value)))

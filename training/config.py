@@ -42,6 +42,9 @@ class DataChannel(Table):
     valid: tuple[float, float] | None = Field(
         None, description="Lowest and highest value a sensor can tell; others are missing."
     )
+    role: Literal["telemetry", "command", "status"] | None = Field(
+        None, description="Telemetry is scored, the others inform; default: status if 0 or 1 only."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -108,22 +111,15 @@ class Fit(Table):
 
 
 class Score(Table):
-    """How residuals become a score."""
+    """What is remembered of normal, to score by."""
 
-    memories: tuple[Annotated[float, Field(ge=1)], ...] = Field(
-        (1.0, 5.0, 20.0),
-        min_length=1,
-        description="Readings over which residuals are smoothed, each a horizon of its own.",
+    windows: int = Field(
+        512, ge=0, le=65_536, description="Windows of normal history that are remembered."
     )
-
-    @model_validator(mode="after")
-    def _first_is_plain(self) -> Self:
-        if self.memories[0] != 1:
-            msg = f"expected memories to begin with 1 (not smoothed), saw {self.memories[0]:g}"
-            raise ValueError(msg)
-        return self
-
-    warm_up: Count = Field(30, description="Readings after a start that are never alerted.")
+    levels: int = Field(
+        64, ge=0, le=1024, description="Levels a channel that a stream remembers; 0: no `onset`."
+    )
+    warm_up: Count = Field(400, description="Readings after a start that are never alerted.")
 
 
 class Evaluate(Table):

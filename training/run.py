@@ -20,6 +20,7 @@ from detector.errors import SettingsRejected
 from detector.model import OnnxModel
 from detector.records import Floats
 from training.calibrate import LEAD, calibrate, score_rows
+from training.channels import Channels, look
 from training.config import Config, read_config
 from training.data import History, Piece, read_history
 from training.export import export
@@ -28,7 +29,7 @@ from training.plots import draw_calibration, draw_losses
 from training.train import Fitted, Losses, fit
 
 GAP_PERIODS = 60  # a silence longer than this many readings makes a stream new
-ENOUGH_ROWS = 50  # of each share; below, nothing can be said of a tail
+ENOUGH_ROWS = 20  # of each share; below, nothing can be said of a tail
 SAMPLE_ROWS = 2000  # of held-out history, kept for the traces that prove a file
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scipy")
 
@@ -62,24 +63,26 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     (folder / "config.toml").write_bytes(config_path.read_bytes())
     history = read_history(config.data, config_path.parent, progress.rows)
     tell_history(history, progress.say)
+    config = _settled(config, history)
     period_s = config.data.period_s or history.period_s
     gap_s = config.data.largest_gap_s or GAP_PERIODS * period_s
     train, valid, held_out = history.split(config.fit.shares, gap_s, LEAD)
     _require_enough(train, valid, held_out)
 
-    fitted = fit(config, history, train, valid, progress.epoch)
+    channels = look(config.data.channels, history)
+    fitted = fit(config, history, channels, train, valid, progress.epoch)
     _write_losses(folder, fitted)
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
     try:
         calibration = calibrate(fitted.model, history, valid, held_out, config.fit)
     except ValueError as error:
         raise SettingsRejected(str(error)) from error
-    scores, _ = score_rows(fitted.model, history, held_out, config.fit)
+    scores = score_rows(fitted.model, history, held_out, config.fit)
     draw_calibration(folder / "calibration.png", calibration, scores)
 
     about = {
         "name": config.name,
-        "channels": _channels(config, fitted.model),
+        "channels": _channels(config, channels),
         "period_s": period_s,
         "largest_gap_s": gap_s,
         "warm_up": config.score.warm_up,
@@ -111,10 +114,12 @@ def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
             raise SettingsRejected(msg)
     config = read_config(folder / "config.toml")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    model = Autoencoder(len(config.data.channels), config.network, config.score.memories)
     with np.load(folder / "weights.npz") as weights:
         sample = weights["sample"]
         names = [name for name in weights.files if name != "sample"]
+        judged = weights["judged"].tolist()
+        score = config.score.model_copy(update={"warm_up": about["warm_up"]})
+        model = Autoencoder(len(config.data.channels), config.network, score, judged)
         model.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
     return model.eval(), about, sample
 
@@ -146,16 +151,22 @@ def tell_history(history: History, say: Callable[[str], object]) -> None:
         say(f"  {example}")
 
 
-def _channels(config: Config, model: Autoencoder) -> list[dict[str, object]]:
+def _channels(config: Config, channels: Channels) -> list[dict[str, object]]:
     return [
-        {
-            "name": channel.name,
-            "unit": channel.unit,
-            "valid": channel.valid,
-            "role": "telemetry" if scored else "constant",
-        }
-        for channel, scored in zip(config.data.channels, model.scored.tolist(), strict=True)
+        {"name": channel.name, "unit": channel.unit, "valid": channel.valid, "role": role}
+        for channel, role in zip(config.data.channels, channels.roles, strict=True)
     ]
+
+
+def _skill(model: Autoencoder) -> float:
+    return float(model.scoring.novelty.skill) if model.scoring.novelty else 0.0
+
+
+def _settled(config: Config, history: History) -> Config:
+    """Return the configuration, with a warm-up no longer than streams of the history are."""
+    rows = int(np.median(np.diff(history.streams)))
+    score = config.score.model_copy(update={"warm_up": min(config.score.warm_up, rows)})
+    return config.model_copy(update={"score": score})
 
 
 def _record(
@@ -176,6 +187,9 @@ def _record(
             "train_loss": best.train,
             "valid_loss": best.valid,
             "tail_shape": {tail.kind: tail.shape for tail in calibration},
+            "shift_trust": float(fitted.model.scoring.trust),
+            "network_skill": float(fitted.model.scoring.surprise.skill),
+            "memory_skill": _skill(fitted.model),
         },
     }
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detector.errors import SettingsRejected
+from training.channels import Channels
 from training.config import Config, Fit
 from training.data import History, Piece
 from training.lanes import Batch, batches, cut, start_fresh
 from training.model import Autoencoder, Carry
 
-SCALE_FLOOR = 1e-6  # of a channel's typical size: below, it is constant
 STEPWISE_SHARE = 0.25  # of chunks in which channels are hidden: they cost four times a fused one
 
 
@@ -47,6 +46,7 @@ class Fitted:
 def fit(
     config: Config,
     history: History,
+    channels: Channels,
     train: Sequence[Piece],
     valid: Sequence[Piece],
     progress: Callable[[Losses], object] = lambda _: None,
@@ -56,12 +56,10 @@ def fit(
     Args:
         config: All of the run; `config.fit.seed` decides every random number.
         history: The readings.
+        channels: What all of them say of each channel.
         train: What the network learns from.
         valid: Later pieces that decide when to stop.
         progress: Takes the losses after each pass.
-
-    Raises:
-        SettingsRejected: If no channel ever moves.
     """
     options, device = config.fit, "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
@@ -69,11 +67,12 @@ def fit(
     model = Autoencoder(
         len(config.data.channels),
         config.network,
-        config.score.memories,
+        config.score,
+        channels.judged,
         options.noise,
         options.dropout,
     )
-    _standardise(model, history, train)
+    _scale(model, channels)
     model.to(device)
     if not list(model.parameters()):
         held_out = validate(model, history, cut(valid, options.piece), options)
@@ -103,25 +102,10 @@ def _best(losses: list[Losses]) -> int:
     return int(np.argmin([loss.valid for loss in losses]))
 
 
-def _standardise(model: Autoencoder, history: History, train: Sequence[Piece]) -> None:
-    """Set mean and scale from the training rows, and name the channels that never moved."""
-    channels = history.x.shape[1]
-    count, total, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
-    shift = np.nan_to_num(history.rows(train[0].start, train[0].start + 1)[0].astype(np.float64))
-    for piece in cut(train, 1 << 16):
-        rows = history.rows(piece.start, piece.stop).astype(np.float64) - shift
-        count += np.isfinite(rows).sum(0)
-        total += np.nansum(rows, 0)
-        squares += np.nansum(rows**2, 0)
-    mean = total / np.maximum(count, 1)
-    scale = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
-    moves = scale > SCALE_FLOOR * np.maximum(np.abs(mean + shift), SCALE_FLOOR)
-    if not moves.any():
-        msg = "expected a channel that moves in the training rows, saw only constants"
-        raise SettingsRejected(msg)
-    model.mean.copy_(torch.from_numpy(mean + shift))
-    model.scale.copy_(torch.from_numpy(np.where(moves, scale, 1.0)))
-    model.scored.copy_(torch.from_numpy(moves.astype(np.float64)))
+def _scale(model: Autoencoder, channels: Channels) -> None:
+    model.mean.copy_(torch.from_numpy(channels.mean))
+    model.scale.copy_(torch.from_numpy(channels.scale))
+    model.moves.copy_(torch.from_numpy(channels.moves.astype(np.float64)))
 
 
 def _train_pass(
@@ -181,7 +165,7 @@ def _loss(
         hidden = torch.rand(lanes, 1, channels, device=device) < hide
         shown = torch.where(hidden, torch.nan, x)
     read, after = model.unroll(shown, carry)
-    target = (x - model.mean) / model.scale * model.scored
+    target = (x - model.mean) / model.scale * model.moves
     if past is None:
         past = torch.full_like(target[:, :1], torch.nan).repeat(1, window - 1 + delay, 1)
     begin = torch.from_numpy(batch.fresh).to(device).reshape(-1, 1, 1)

@@ -1,0 +1,1 @@
+"""What speaks for an anomaly, each kind a module with a state and one step."""

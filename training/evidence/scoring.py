@@ -1,0 +1,94 @@
+"""All evidence of a reading to two scores: `state` and `onset`.
+
+Axes: B streams, T readings, C channels that are scored, K kinds.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from training.config import Score
+from training.evidence.novelty import Novelty
+from training.evidence.onset import Onset
+from training.evidence.shift import Shift, pooled
+from training.evidence.surprise import Surprise
+
+# In units of the state score, which are standard deviations of a shift: a distance from normal,
+# or an error of a skilled network, that is e times the usual one.
+NOVELTY = 5.0
+SURPRISE = 2.5
+TRUSTED = 4.0  # a shift that hundredths of normal readings exceed counts less
+
+
+class Evidence(NamedTuple):
+    """What speaks for an anomaly, [B, 1] each, in units of the state score; onset in its own."""
+
+    shift: Tensor
+    novelty: Tensor
+    surprise: Tensor
+    onset: Tensor
+
+
+class Scoring(nn.Module):
+    """One reading after the other to evidence, whatever network made the errors."""
+
+    settle: Tensor  # [] readings before a shift is believed
+    trust: Tensor  # [] weight of a shift, from how large it is on normal readings
+
+    def __init__(self, channels: int, options: Score) -> None:
+        """Take C and the sizes of the memories; one of 0 leaves its evidence out."""
+        super().__init__()
+        self.channels = channels
+        self.shift = Shift(channels)
+        self.surprise = Surprise(channels)
+        self.novelty = Novelty(channels, options.windows) if options.windows else None
+        self.onset = Onset(channels, options.levels) if options.levels else None
+        self.register_buffer("settle", torch.tensor(float(options.warm_up)))
+        self.register_buffer("trust", torch.ones(()))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the scores, K."""
+        return ("state", "onset") if self.onset else ("state",)
+
+    @property
+    def state_width(self) -> int:
+        """N: readings seen, the last reading, and what each evidence keeps."""
+        return sum(self._widths)
+
+    @property
+    def _widths(self) -> list[int]:
+        parts = (self.shift, self.surprise, self.novelty, self.onset)
+        return [1, self.channels, *(part.state_width if part else 0 for part in parts)]
+
+    def step(
+        self, u: Tensor, missing: Tensor, error: Tensor, state: Tensor
+    ) -> tuple[Evidence, Tensor]:
+        """Weigh one reading of each stream.
+
+        Args:
+            u: [B, C] compressed, standardised readings.
+            missing: [B, C] bool; the last reading stands in.
+            error: [B, C] of the network's forecast, standardised units; 0 where missing.
+            state: [B, N].
+
+        Returns:
+            The evidence, and the state for the next reading.
+        """
+        seen, last, shift, surprise, novelty, onset = torch.split(state, self._widths, 1)
+        u = torch.where(missing, last, u)
+        moved, shift = self.shift.step(u, shift, seen >= self.settle)
+        wrong, surprise = self.surprise.step(error, surprise)
+        far = told = distance = torch.zeros_like(seen)
+        if self.novelty:
+            far, distance, novelty = self.novelty.step(u, novelty, seen == 0)
+        if self.onset:
+            told, onset = self.onset.step(u, distance, onset, seen)
+        evidence = Evidence(self.trust * pooled(moved), NOVELTY * far, SURPRISE * wrong, told)
+        return evidence, torch.cat([seen + 1, u, shift, surprise, novelty, onset], 1)
+
+    def score(self, evidence: Evidence) -> Tensor:
+        """Return one column a kind, [B, K]."""
+        state = evidence.shift + evidence.novelty + evidence.surprise
+        return torch.cat([state, evidence.onset], 1) if self.onset else state
