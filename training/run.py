@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -62,12 +63,31 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     (folder / "config.toml").write_bytes(config_path.read_bytes())
     history = read_history(config.data, config_path.parent, progress.rows)
     tell_history(history, progress.say)
+    return build(config, history, folder, progress)
+
+
+def build(config: Config, history: History, folder: Path, progress: Progress) -> OnnxModel:
+    """Fit, calibrate and export one model of a history that was read; as `run` from there on.
+
+    Args:
+        config: All of the run.
+        history: What `config.data` names.
+        folder: The run folder; made if it is missing.
+        progress: Who is told.
+
+    Raises:
+        SettingsRejected: If the data cannot be used.
+        ArtifactRejected: If the exported file does not do what torch does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     period_s = config.data.period_s or history.period_s
     gap_s = config.data.largest_gap_s or GAP_PERIODS * period_s
     train, valid, held_out = history.split(config.fit.shares, gap_s, LEAD)
     _require_enough(train, valid, held_out)
 
+    started = perf_counter()
     fitted = fit(config, history, train, valid, progress.epoch)
+    trained_s = perf_counter() - started
     _write_losses(folder, fitted)
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
     try:
@@ -84,7 +104,7 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
         "largest_gap_s": gap_s,
         "warm_up": config.score.warm_up,
         "calibration": [tail.model_dump() for tail in calibration],
-        "training": _record(config, history, fitted, calibration),
+        "training": _record(config, history, fitted, calibration, trained_s),
     }
     sample = history.rows(held_out[0].start, held_out[0].stop)[:SAMPLE_ROWS]
     save(folder, fitted.model, about, sample)
@@ -105,12 +125,12 @@ def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
     Raises:
         SettingsRejected: If that is not there.
     """
-    for name in ("config.toml", "about.json", "weights.npz"):
+    for name in ("about.json", "weights.npz"):
         if not (folder / name).is_file():
             msg = f"{folder}: expected a run folder as `training fit` leaves it, saw no {name}"
             raise SettingsRejected(msg)
-    config = read_config(folder / "config.toml")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    config = Config.model_validate(about["training"]["config"])
     model = Autoencoder(len(config.data.channels), config.network, config.score.memories)
     with np.load(folder / "weights.npz") as weights:
         sample = weights["sample"]
@@ -159,7 +179,11 @@ def _channels(config: Config, model: Autoencoder) -> list[dict[str, object]]:
 
 
 def _record(
-    config: Config, history: History, fitted: Fitted, calibration: Sequence[Calibration]
+    config: Config,
+    history: History,
+    fitted: Fitted,
+    calibration: Sequence[Calibration],
+    trained_s: float,
 ) -> dict[str, object]:
     best = fitted.losses[fitted.best]
     return {
@@ -173,6 +197,8 @@ def _record(
         "packages": {name: version(name) for name in PACKAGES},
         "quality": {
             "passes": len(fitted.losses),
+            "trained_s": round(trained_s, 1),
+            "parameters": sum(weight.numel() for weight in fitted.model.parameters()),
             "train_loss": best.train,
             "valid_loss": best.valid,
             "tail_shape": {tail.kind: tail.shape for tail in calibration},
