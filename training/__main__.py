@@ -1,10 +1,10 @@
-"""The command line: fit, evaluate and export models."""
+"""The command line: fit, evaluate, compare and export models."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from rich.console import Console
@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detector.errors import Refused, SettingsRejected
 from detector.model import load
-from training.config import Config, DataChannel, read_config
+from training.compare import compare, kinds_of
+from training.config import Config, DataChannel, Kind, read_config
 from training.evaluate import evaluate, measure
 from training.export import export
 from training.plots import draw_scores
@@ -69,6 +70,20 @@ def _evaluate(options: argparse.Namespace) -> int:
         {name: (t.ts_us, t.probability, t.alerting, t.label) for name, t in first.items()},
     )
     print(f"wrote {folder / 'scores.png'}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    kinds = kinds_of(options.models)
+    name = read_config(options.data).name
+    folder = options.output or Path("runs") / f"{name}-compared"
+    folder.mkdir(parents=True, exist_ok=True)
+    comparison = compare(options.data, kinds, folder, options.seeds, print)
+    Console().print(comparison.table())
+    print("\n".join(f"{name} was refused: {why}" for name, why in comparison.refused.items()))
+    print(comparison.choose()[1])
+    comparison.write(folder)
+    print(f"wrote {folder / 'comparison.csv'}, .json and .png")
     return 0
 
 
@@ -139,6 +154,14 @@ def _table_of(annotation: Any) -> Any:  # noqa: ANN401 - annotations have no typ
     return options[0]
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        msg = f"expected at least 1, saw {number}"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="training", description="Trains, measures and exports models for the detector."
@@ -163,6 +186,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("config", type=Path, metavar="CONFIG.toml")
     sub.add_argument("--model", type=Path, help="model file (runs/NAME/model.onnx)")
     sub.add_argument("--output", type=Path, help="folder for pictures (runs/NAME)")
+    sub = add("compare", _compare, "train several networks, measure them, and say which to choose")
+    networks = ",".join(get_args(Kind))
+    sub.add_argument("--data", type=Path, required=True, metavar="CONFIG.toml")
+    sub.add_argument("--models", default=networks, help=f"kinds of network ({networks})")
+    sub.add_argument("--seeds", type=_count, default=3, help="how often each is trained (3)")
+    sub.add_argument("--output", type=Path, help="folder for all runs (runs/NAME-compared)")
     sub = add("export", _export, "make the model file of a run again")
     sub.add_argument("run", type=Path, metavar="RUN", help="run folder, as `fit` left it")
     sub.add_argument("--output", type=Path, help="file (RUN/model.onnx)")

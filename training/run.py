@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -63,6 +64,23 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     (folder / "config.toml").write_bytes(config_path.read_bytes())
     history = read_history(config.data, config_path.parent, progress.rows)
     tell_history(history, progress.say)
+    return build(config, history, folder, progress)
+
+
+def build(config: Config, history: History, folder: Path, progress: Progress) -> OnnxModel:
+    """Fit, calibrate and export one model of a history that was read; as `run` from there on.
+
+    Args:
+        config: All of the run.
+        history: What `config.data` names.
+        folder: The run folder; made if it is missing.
+        progress: Who is told.
+
+    Raises:
+        SettingsRejected: If the data cannot be used.
+        ArtifactRejected: If the exported file does not do what torch does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     config = _settled(config, history)
     period_s = config.data.period_s or history.period_s
     gap_s = config.data.largest_gap_s or GAP_PERIODS * period_s
@@ -70,7 +88,9 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     _require_enough(train, valid, held_out)
 
     channels = look(config.data.channels, history)
+    started = perf_counter()
     fitted = fit(config, history, channels, train, valid, progress.epoch)
+    trained_s = perf_counter() - started
     _write_losses(folder, fitted)
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
     try:
@@ -87,7 +107,7 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
         "largest_gap_s": gap_s,
         "warm_up": config.score.warm_up,
         "calibration": [tail.model_dump() for tail in calibration],
-        "training": _record(config, history, fitted, calibration),
+        "training": _record(config, history, fitted, calibration, trained_s),
     }
     sample = history.rows(held_out[0].start, held_out[0].stop)[:SAMPLE_ROWS]
     save(folder, fitted.model, about, sample)
@@ -108,18 +128,17 @@ def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
     Raises:
         SettingsRejected: If that is not there.
     """
-    for name in ("config.toml", "about.json", "weights.npz"):
+    for name in ("about.json", "weights.npz"):
         if not (folder / name).is_file():
             msg = f"{folder}: expected a run folder as `training fit` leaves it, saw no {name}"
             raise SettingsRejected(msg)
-    config = read_config(folder / "config.toml")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    config = Config.model_validate(about["training"]["config"])
     with np.load(folder / "weights.npz") as weights:
         sample = weights["sample"]
         names = [name for name in weights.files if name != "sample"]
         judged = weights["judged"].tolist()
-        score = config.score.model_copy(update={"warm_up": about["warm_up"]})
-        model = Autoencoder(len(config.data.channels), config.network, score, judged)
+        model = Autoencoder(len(config.data.channels), config.network, config.score, judged)
         model.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
     return model.eval(), about, sample
 
@@ -170,7 +189,11 @@ def _settled(config: Config, history: History) -> Config:
 
 
 def _record(
-    config: Config, history: History, fitted: Fitted, calibration: Sequence[Calibration]
+    config: Config,
+    history: History,
+    fitted: Fitted,
+    calibration: Sequence[Calibration],
+    trained_s: float,
 ) -> dict[str, object]:
     best = fitted.losses[fitted.best]
     return {
@@ -184,6 +207,8 @@ def _record(
         "packages": {name: version(name) for name in PACKAGES},
         "quality": {
             "passes": len(fitted.losses),
+            "trained_s": round(trained_s, 1),
+            "parameters": sum(weight.numel() for weight in fitted.model.parameters()),
             "train_loss": best.train,
             "valid_loss": best.valid,
             "tail_shape": {tail.kind: tail.shape for tail in calibration},

@@ -181,8 +181,8 @@ def test_what_a_command_needs_and_lacks_is_named(
     assert "no.onnx: expected a model file, saw: No such file" in no_model
     half = fitted / "half"
     half.mkdir()
-    assert "config.toml" in refusal(capsys, "export", str(half))
-    (half / "config.toml").write_text(CONFIG)
+    assert "about.json" in refusal(capsys, "export", str(half))
+    (half / "about.json").write_text("{}")
     assert "half" in refusal(capsys, "export", str(half))
 
 
@@ -191,6 +191,7 @@ def test_what_a_command_needs_and_lacks_is_named(
     [
         ("fit", ["CONFIG.toml", "--output"]),
         ("evaluate", ["CONFIG.toml", "--model", "--output"]),
+        ("compare", ["--data", "--models", "--seeds", "--output", "encoder_decoder"]),
         ("export", ["RUN", "--output"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rivals without recurrence: they see the newest 2 W readings, or none but the last."""
+"""Rivals without recurrence: they see a few of the newest readings, or none but the last."""
 
 from math import gcd
 
@@ -15,34 +15,36 @@ HEADS = 4  # of each, where the width can be divided so
 
 
 class Persistence(Network):
-    """No network: every guess is the reading before. What is no better than this is no use."""
+    """No network: it forecasts the newest reading, and reconstructs nothing (the mean).
+
+    What is left are plain readings and their steps. A network that is no better is no use.
+    """
 
     def __init__(self, channels: int, sizes: Sizes) -> None:
         """Take C and the widths."""
         super().__init__()
-        self.channels = self.state_width = channels
-        self.window = sizes.window
+        self.channels, self.window = channels, sizes.window
+        self.state_width = 0  # the forecast is carried by the wrapper
 
     def step(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Read one reading of each stream; the features are it, and the one before."""
-        return torch.cat([z, state], 1), z
+        """Read one reading of each stream: it is the features."""
+        return z, state
 
     def sequence(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read whole sequences."""
-        before = torch.cat([state.unsqueeze(1), z[:, :-1]], 1)
-        return torch.cat([z, before], -1), z[:, -1]
+        return z, state
 
     def newest(self, features: Tensor) -> Tensor:
-        """Return the reading before: [..., F] -> [..., C]."""
-        return features[..., self.channels :]
+        """Return zeros: [..., F] -> [..., C]."""
+        return torch.zeros_like(features)
 
     def windows(self, features: Tensor) -> Tensor:
-        """Return the reading before, W times: [..., F] -> [..., W, C]."""
+        """Return zeros: [..., F] -> [..., W, C]."""
         return self.newest(features).unsqueeze(-2).expand(*features.shape[:-1], self.window, -1)
 
     def ahead(self, features: Tensor) -> Tensor:
         """Return the newest reading: [..., F] -> [..., C]."""
-        return features[..., : self.channels]
+        return features
 
 
 class Tcn(Headed):
