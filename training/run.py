@@ -24,7 +24,7 @@ from training.calibrate import LEAD, calibrate, score_rows
 from training.channels import Channels, look
 from training.config import Config, read_config
 from training.data import History, Piece, read_history
-from training.export import export
+from training.export import LONG_TRACE, export
 from training.model import Autoencoder
 from training.plots import draw_calibration, draw_losses
 from training.train import Fitted, Losses, fit
@@ -67,7 +67,13 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     return build(config, history, folder, progress)
 
 
-def build(config: Config, history: History, folder: Path, progress: Progress) -> OnnxModel:
+def build(
+    config: Config,
+    history: History,
+    folder: Path,
+    progress: Progress,
+    readings: int = LONG_TRACE,
+) -> OnnxModel:
     """Fit, calibrate and export one model of a history that was read; as `run` from there on.
 
     Args:
@@ -75,6 +81,7 @@ def build(config: Config, history: History, folder: Path, progress: Progress) ->
         history: What `config.data` names.
         folder: The run folder; made if it is missing.
         progress: Who is told.
+        readings: Of the trace that proves the file; see `export`.
 
     Raises:
         SettingsRejected: If the data cannot be used.
@@ -112,7 +119,7 @@ def build(config: Config, history: History, folder: Path, progress: Progress) ->
     sample = history.rows(held_out[0].start, held_out[0].stop)[:SAMPLE_ROWS]
     save(folder, fitted.model, about, sample)
     progress.say("exporting, and proving the file against torch")
-    return export(fitted.model, about, sample, folder / "model.onnx")
+    return export(fitted.model, about, sample, folder / "model.onnx", readings)
 
 
 def save(folder: Path, model: Autoencoder, about: dict[str, object], sample: Floats) -> None:

@@ -14,6 +14,9 @@ FLOOR = 1e-3  # of a tail's scale
 # What tails are like before any is seen (Martins and Stedinger, "Generalized maximum-likelihood
 # generalized extreme-value quantile estimators", 2000): without it fifty readings decide.
 SHAPE_MEAN, SHAPE_DEVIATION = 0.1, 0.12
+# Scores are standardised evidence; the excess over a high level is about half a unit, give or
+# take a factor of 1.6.
+SCALE_PRIOR, SCALE_DEVIATION = 0.5, 0.5
 
 
 def tail(kind: str, scores: Floats | Doubles, row: Ints) -> Calibration:
@@ -70,7 +73,8 @@ def pareto(excess: Doubles, independent: int) -> tuple[float, float]:
         shape, scale = abs(float(point[0])), mean * float(np.exp(np.clip(point[1], -9, 9)))
         grown = np.log1p(shape * excess / scale)
         fit = len(excess) * np.log(scale) + (1 + 1 / max(shape, 1e-6)) * grown.sum()
-        return float(weight * fit + ((shape - SHAPE_MEAN) / SHAPE_DEVIATION) ** 2 / 2)
+        off = (shape - SHAPE_MEAN) / SHAPE_DEVIATION, np.log(scale / SCALE_PRIOR) / SCALE_DEVIATION
+        return float(weight * fit + (off[0] ** 2 + off[1] ** 2) / 2)
 
     best = optimize.minimize(loss, np.array([SHAPE_MEAN, 0.0]), method="Nelder-Mead").x
     scale = mean * float(np.exp(np.clip(best[1], -9, 9)))
