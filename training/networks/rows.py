@@ -1,4 +1,6 @@
-"""Sums along a row that do not depend on where in memory the row lies."""
+"""Rows of a state taken apart, and sums along them that do not depend on where they lie."""
+
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -10,3 +12,12 @@ def total(x: Tensor) -> Tensor:
     a vector register, that is in every other row or so unless D is a multiple of 4.
     """
     return x @ x.new_ones(x.shape[-1], 1)
+
+
+def apart(x: Tensor, widths: Iterable[int]) -> list[Tensor]:
+    """Return neighbouring columns, [B, width] each: slices, which onnxruntime copies once."""
+    parts, first = [], 0
+    for width in widths:
+        parts.append(x[:, first : first + width])
+        first += width
+    return parts
