@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training.evidence.curves import held, log1p
 from training.evidence.windows import BLOCKS, LONGEST, window
+from training.networks.rows import total
 
 SLOW = 2000.0  # readings over which a stream's own distance becomes normal for it
 LEAST_DISTANCE = 0.1  # below, the difference of two large numbers is all rounding
@@ -54,8 +55,7 @@ class Novelty(nn.Module):
         """Return the distance to the nearest window of the memory, [..., D] -> [..., 1]."""
         own = (self.memory * self.memory).sum(-1)
         rest = (own - 2 * (seen @ self.memory.T)).amin(-1, keepdim=True)
-        norm = seen.square() @ seen.new_ones(seen.shape[-1], 1)
-        return (norm + rest).clamp(min=LEAST_DISTANCE**2).sqrt()
+        return (total(seen.square()) + rest).clamp(min=LEAST_DISTANCE**2).sqrt()
 
     def judge(self, distance: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Turn distances [B, 1] into evidence, given [B, 2] what is usual here and what is held."""
