@@ -14,7 +14,6 @@ from detector.model import StepModel
 from detector.records import US_PER_S, Floats
 from detector.settings import Judge
 
-
 ZERO = np.float32(0)
 
 

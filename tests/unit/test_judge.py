@@ -90,9 +90,7 @@ def test_nothing_out_of_the_ordinary_changes_nothing() -> None:
     docket = np.zeros((2, 1), DOCKET)
     no = np.zeros(2, np.bool_)
     scores, times = np.full((2, 1), 2, np.float32), np.array([1, 2])
-    verdicts = judge(
-        docket, scores, times, times, seen=times, warm=~no, restarted=no, rules=RULES
-    )
+    verdicts = judge(docket, scores, times, times, seen=times, warm=~no, restarted=no, rules=RULES)
     assert verdicts.docket is docket
     assert not (verdicts.opened | verdicts.escalated | verdicts.closed).any()
 
