@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from training.evidence.curves import held, log1p
 from training.evidence.windows import BLOCKS, LONGEST, window
+from training.networks.rows import total
 
 SLOW = 2000.0  # readings over which a stream's own distance becomes normal for it
 LEAST_DISTANCE = 0.1  # below, the difference of two large numbers is all rounding
@@ -53,9 +54,8 @@ class Novelty(nn.Module):
 
     def distance(self, seen: Tensor) -> Tensor:
         """Return the distance to the nearest window of the memory, [B, D] -> [B, 1]."""
-        one = seen.new_ones(seen.shape[-1], 1)
         # |a - b|^2 = |a|^2 + (|b|^2 - 2 a b), the brackets as one product.
-        own = (self.memory * self.memory) @ one
+        own = (self.memory * self.memory).sum(-1, keepdim=True)
         rest = torch.cat([seen, seen[:, :1] * 0 + 1], 1) @ torch.cat([-2 * self.memory, own], 1).T
-        square = (seen * seen) @ one + rest.amin(-1, keepdim=True)
+        square = total(seen * seen) + rest.amin(-1, keepdim=True)
         return square.clamp(min=LEAST_DISTANCE**2).sqrt()
