@@ -172,7 +172,13 @@ def _draw_limits(axes: Axes, rates: Sequence[float], figures: Sequence[Figures])
     floor = float(high.min()) / 100
     low = np.array([max(limit, floor) for limit, _ in limits])
     axes.fill_between(
-        rates, low, high, color=MUTED, alpha=0.2, linewidth=0, label="agrees with what was seen"
+        rates,
+        low,
+        high,
+        color=MUTED,
+        alpha=0.2,
+        linewidth=0,
+        label="agrees with what was seen (90 %)",
     )
     top = max(high.max(), *rates) * 1.5
     axes.set(yscale="log", ylim=(floor, top))

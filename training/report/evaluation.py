@@ -12,7 +12,18 @@ from training.figures import Figures, measure
 from training.report.channels import channels
 from training.report.charts import draw_losses
 from training.report.curves import rate_limits
-from training.report.page import Block, Fold, Number, Numbers, Picture, Section, Table, Text, page
+from training.report.page import (
+    Block,
+    Fold,
+    Mood,
+    Number,
+    Numbers,
+    Picture,
+    Section,
+    Table,
+    Text,
+    page,
+)
 from training.report.quality import precision, rates, scores
 from training.report.story import moments, streams
 from training.report.words import duration, number, percent, span
@@ -136,12 +147,15 @@ def _false_alerts(figures: Figures, asked: float) -> Number:
         return Number(name, number(float("nan")), "no normal reading to tell it from")
     low, high = rate_limits(figures.opened, figures.normal_days)
     certain = f"between {number(low, 2)} and" if low else "at most"
+    mood: Mood = ""  # few days prove neither
+    if low > asked or high <= asked:
+        mood = "bad" if low > asked else "good"
     return Number(
         name,
         number(figures.false_a_day, 2),
         f"{figures.opened} in {_days(figures)}, so {certain} {number(high, 2)} (90 % certain); "
         f"asked for: {number(asked)}",
-        "bad" if low > asked else "good",
+        mood,
     )
 
 

@@ -1,7 +1,9 @@
 """One page for people: blocks in sections, one style, nothing to load and no script."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar, Literal, Union
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -170,5 +172,12 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    charts = count(1)
+
+    def placed(svg: str) -> str:
+        """Give the ids inside a chart names that no other chart of the page has."""
+        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>c{next(charts)}-", svg)
+
+    environment.filters["placed"] = placed
     template = environment.get_template("page.html.j2")
     return template.render(title=title, sections=sections, lead=lead, facts=facts)

@@ -1,6 +1,5 @@
 """Matplotlib's figures as SVG that lives inside a page and takes its colours and letters."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,17 +79,19 @@ def inline(figure: Figure) -> str:
         text = text.replace(sentinel, f"var(--{name})")
     wide, high = figure.get_size_inches() * POINTS_AN_INCH
     head = f'<svg viewBox="0 0 {wide:g} {high:g}" style="max-width: {LARGEST * wide:.0f}px">'
-    return head + _unique(_short(text)).strip()
+    return head + _short(text).strip()
 
 
 def _short(text: str) -> str:
-    """Return what is inside <svg>, without comments, styles and digits far below a pixel."""
+    """Return what is inside <svg>, without comments, styles, idle ids, fine digits."""
     _, rest = text.split(">", 1)
     rest = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
     rest = re.sub(r"<style.*?</style>", "", rest, flags=re.DOTALL)  # it would rule the whole page
     rest = rest.replace("xlink:href", "href")
     rest = re.sub(r' d="[^"]*"', lambda path: _rounded(path[0]), rest)
     rest = re.sub(r'style="[^"]*"', lambda style: _in_the_pages_font(style[0]), rest)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', rest))
+    rest = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", rest)
     return re.sub(r"\n\s*", "\n", rest)
 
 
@@ -104,11 +105,3 @@ def _in_the_pages_font(style: str) -> str:
         return f"font-size: {size[0]}; " if size else ""
 
     return re.sub(r'font(-family)?: [^;"]*;?\s*', size_alone, style)
-
-
-def _unique(text: str) -> str:
-    """Keep only the ids that something refers to, under names that no other chart has."""
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
-    prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
-    text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
-    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>c{prefix}-", text)
