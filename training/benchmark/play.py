@@ -98,7 +98,7 @@ def nominal(model: OnnxModel) -> Rules:
 
 
 def _config(case: Case, recipe: Mapping[str, Any], seed: int, roles: bool) -> Config:  # noqa: FBT001
-    told = {c: "command" for c in case.commands} if roles else {}
+    told = dict.fromkeys(case.commands, "command") if roles else {}
     channels = [
         {"name": name, "role": told.get(c, "telemetry" if roles else None)}
         for c, name in enumerate(case.channels)
