@@ -35,6 +35,6 @@ def test_nothing_to_judge_is_no_error() -> None:
     assert rejudge(manifest(), [], []) == []
 
 
-def test_a_rate_at_which_no_closing_level_is_left_is_no_setting() -> None:
-    # A probability of 1/10 a reading, closing at all readings: 0.1 * 86400 * 0.5 a day.
-    assert usable(manifest(), [0.1, 4319, 4321]) == [0.1, 4319]
+def test_a_rate_that_every_reading_may_exceed_is_no_setting() -> None:
+    # A probability of 1 a reading, two readings a cluster: 86400 / 2 a day.
+    assert usable(manifest(), [0.1, 43_199, 43_201]) == [0.1, 43_199]
