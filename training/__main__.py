@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detector.errors import Refused, SettingsRejected
 from detector.model import load
+from training.benchmark import command as benchmark
 from training.compare import compare, kinds_of
 from training.config import Config, DataChannel, Kind, read_config
 from training.evaluate import evaluate
@@ -198,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--models", default=networks, help=f"kinds of network ({networks})")
     sub.add_argument("--seeds", type=_count, default=3, help="how often each is trained (3)")
     sub.add_argument("--output", type=Path, help="folder for all runs (runs/NAME-compared)")
+    sub = add("benchmark", benchmark.run, "play a public benchmark, as the daemon would run it")
+    benchmark.add_options(sub)
     sub = add("export", _export, "make the model file of a run again")
     sub.add_argument("run", type=Path, metavar="RUN", help="run folder, as `fit` left it")
     sub.add_argument("--output", type=Path, help="file (RUN/model.onnx)")

@@ -2,7 +2,13 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +91,8 @@ def side_by_side(
     with _pool(jobs) as pool:
         played = [pool.submit(_run, task, plan.recipe, plan.folder) for task in tasks]
         asked = [pool.submit(rivals, case) for case in plan.cases]
-        names = dict(zip(played, (task.name for task in tasks), strict=True))
+        names: dict[Future[Any], str] = {}
+        names |= {f: task.name for f, task in zip(played, tasks, strict=True)}
         names |= {f: f"{case.name} rivals" for f, case in zip(asked, plan.cases, strict=True)}
         for done, future in enumerate(as_completed(names), 1):
             future.result()
