@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from detector.errors import SettingsRejected
 from training.benchmark.benchmarks import ALL, Benchmark
 from training.benchmark.cases import Case
+from training.benchmark.report import report
 from training.benchmark.results import gather
 from training.benchmark.runs import Plan, side_by_side
 from training.benchmark.table import lines, write
@@ -61,7 +62,10 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join([benchmark.title, benchmark.says, "", *lines(results)]))
     if options.halves and not benchmark.chosen:
         print("halves: nothing is chosen here in view of labels")
-    print("wrote " + ", ".join(str(path) for path in write(results, folder)))
+    page = folder / f"{benchmark.name}.html"
+    written = [*write(results, folder), page]
+    page.write_text(report(results), encoding="utf-8")
+    print("wrote " + ", ".join(str(path) for path in written))
     return 0
 
 

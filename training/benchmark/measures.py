@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detector.records import Doubles
 from training.benchmark.answers import Answer
 from training.benchmark.halves import carried_over
 from training.benchmark.sets import SKAB_NORMAL
@@ -16,6 +17,8 @@ from training.metrics.attribution import hit_rate
 
 Told = dict[str, float]
 PERCENT = 100
+THRESHOLDS = 40  # of a curve
+RARE = 0.05  # of all rows score above the lowest of them
 SKAB_PROFILES = {"nab_standard": "Standard", "nab_low_fp": "LowFP", "nab_low_fn": "LowFN"}
 
 
@@ -113,6 +116,17 @@ def nab_carried(answers: Sequence[Answer]) -> dict[str, list[float]]:
         return {"standard": nab.figure_at(half, threshold, profile)}
 
     return carried_over([nab.Series(a.score, a.case.windows) for a in answers], choose, tell)
+
+
+def nab_thresholds(answers: Sequence[Answer]) -> tuple[Doubles, Doubles]:
+    """Return thresholds that rise, and the standard figure at each, [N] and [N]."""
+    profile = nab.PROFILES["standard"]
+    series = [nab.Series(one.score, one.case.windows) for one in answers]
+    score = np.sort(np.concatenate([one.score for one in answers]))
+    above = np.geomspace(1, RARE * len(score), THRESHOLDS).astype(np.int64)
+    thresholds = np.unique(np.append(score[-above], nab.optimise(series, profile).threshold))
+    thresholds = thresholds[np.isfinite(thresholds)]
+    return thresholds, np.array([nab.figure_at(series, float(at), profile) for at in thresholds])
 
 
 def of_nab_file(answers: Sequence[Answer]) -> Told:

@@ -86,13 +86,19 @@ def gather(
         seeds=len(seeds),
         ours=spreads([benchmark.measure(nominal(of)) for of in told]),
         roles_found=spreads([benchmark.measure(nominal(of)) for of in found]) if matters else None,
-        rivals={name: benchmark.measure(said) for name, said in columns(rivals).items()},
+        rivals=_measured(benchmark, rivals),
         singles=[Single(run, benchmark.each(nominal([run]))) for run in runs],
         by_rate=[
             spreads([_at_rate(benchmark)(of, rate) for of in told]) for rate in range(len(RATES))
         ],
         halves=_halves(benchmark, told) if halves and benchmark.chosen else None,
     )
+
+
+def _measured(benchmark: Benchmark, rivals: Sequence[dict[str, Answer]]) -> dict[str, Told]:
+    """Return figures of those that have any: some have no threshold, and so no alarm."""
+    told = {name: benchmark.measure(said) for name, said in columns(rivals).items()}
+    return {name: figures for name, figures in told.items() if figures}
 
 
 def spreads(told: Sequence[Told]) -> dict[str, Spread]:
