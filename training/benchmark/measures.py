@@ -99,7 +99,7 @@ def of_nab(answers: Sequence[Answer]) -> Told:
     standard = nab.PROFILES["standard"]
     series = [nab.Series(one.score, one.case.windows) for one in answers]
     told |= {name: nab.optimise(series, p).figure for name, p in nab.PROFILES.items()}
-    carried = nab_carried(answers).get("standard")
+    carried = nab_carried(answers).get("standard_carried")
     if carried:
         told["standard_carried"] = float(np.mean(carried))
     return told | _nab_by_itself(answers, standard)
@@ -113,7 +113,7 @@ def nab_carried(answers: Sequence[Answer]) -> dict[str, list[float]]:
         return nab.optimise(half, profile).threshold
 
     def tell(half: list[nab.Series], threshold: float) -> Told:
-        return {"standard": nab.figure_at(half, threshold, profile)}
+        return {"standard_carried": nab.figure_at(half, threshold, profile)}
 
     return carried_over([nab.Series(a.score, a.case.windows) for a in answers], choose, tell)
 
