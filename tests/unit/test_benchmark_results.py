@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from detector.errors import SettingsRejected
 from detector.records import Bools
 from training.__main__ import main
 from training.benchmark import benchmarks, measures
@@ -50,7 +52,6 @@ def case(name: str, begin: int = 200, length: int = 60, channels: int = 2) -> Ca
         window=5,
         windows=windows,
         guilty=guilty,
-        commands=(1,),
         published={"A": 0.5},
     )
 
@@ -77,8 +78,14 @@ CASES = [case("a", 200), case("b", 240), case("c", 150), case(NORMAL, length=0)]
 
 def results(benchmark: Benchmark, *, seeds: int = 2, halves: bool = True) -> Results:
     cases = CASES if benchmark is SKAB else CASES[:3]
+    if benchmark is MSL:
+        cases = [replace(one, commands=(1,)) for one in cases]
     runs = [
-        Run(Task(one, seed, roles), played(one, seed, 5 * seed + 10 * (1 - roles)), 1.5)
+        Run(
+            Task(one, seed, roles),
+            played(one, seed, 5 * seed + 10 * (benchmark is MSL and not roles)),
+            1.5,
+        )
         for one in cases
         for seed in range(seeds)
         for roles in ((False, True) if benchmark is MSL else (False,))
@@ -204,6 +211,14 @@ def test_roles_are_told_and_found() -> None:
     assert results(SMD).roles_found is None
 
 
+def test_where_training_finds_the_roles_that_would_be_told_both_are_the_same() -> None:
+    cases = [replace(one, commands=(1,)) for one in CASES[:3]]
+    runs = [Run(Task(one, 0, roles=False), played(one, 0), 1.5) for one in cases]
+    made = gather(MSL, runs, [rivals(one) for one in cases])
+    assert made.roles_found == made.ours
+    assert "training finds the roles that would be told" in rows(made)[1].source
+
+
 @pytest.mark.parametrize("benchmark", list(ALL.values()), ids=list(ALL))
 def test_tables_and_pages_hold_goals_rivals_and_peers(benchmark: Benchmark, tmp_path: Path) -> None:
     made = results(benchmark)
@@ -217,7 +232,7 @@ def test_tables_and_pages_hold_goals_rivals_and_peers(benchmark: Benchmark, tmp_
     assert "causal 1-NN, 40 rows" in text
     paths = write(made, tmp_path / "new")
     assert json.loads(paths[0].read_text())["seeds"] == 2
-    table = list(csv.DictReader(paths[1].open()))
+    table = list(csv.DictReader(paths[1].read_text().splitlines()))
     assert len(table) == len(made.singles)
     assert {row["seed"] for row in table} == {"0", "1"}
     assert set(table[0]) - set(FIGURES) == {"case", "seed", "roles_told", "took_s"}
@@ -257,11 +272,8 @@ def test_a_recipe_is_part_of_a_training_configuration(tmp_path: Path) -> None:
 
 
 def test_a_failure_names_the_case(tmp_path: Path) -> None:
-    from detector.errors import SettingsRejected  # noqa: PLC0415
-
     short = case("too short")
-    plan = Plan([Case(**{n: getattr(short, n) for n in Case.__slots__} | {"train": short.x[:60]})],
-                {}, 1, tmp_path)  # fmt: skip
+    plan = Plan([replace(short, train=short.x[:60])], {}, 1, tmp_path)
     with pytest.raises(SettingsRejected, match=r"too short seed 0: expected at least 20"):
         side_by_side(plan, 1)
 

@@ -40,7 +40,7 @@ class Results:
         cases: That were played.
         seeds: How often each.
         ours: Our figures; where roles can be told, they were.
-        roles_found: The same where training found them out; None where that is the same.
+        roles_found: The same where training found them out; None where nothing could be told.
         rivals: Figures of those that stand beside every result.
         singles: Each run and its own figures.
         by_rate: Figures had another rate been asked for: one for each of `RATES`.
@@ -79,13 +79,15 @@ def gather(
     def nominal(chosen: Sequence[Run]) -> list[Answer]:
         return [ours(run.task.case, run.played, benchmark.kind) for run in chosen]
 
-    matters = any(run.task.roles for run in runs)
+    commanded = any(run.task.case.commands for run in runs)
     return Results(
         benchmark=benchmark,
         cases=[run.task.case for run in told[0]],
         seeds=len(seeds),
         ours=spreads([benchmark.measure(nominal(of)) for of in told]),
-        roles_found=spreads([benchmark.measure(nominal(of)) for of in found]) if matters else None,
+        roles_found=spreads([benchmark.measure(nominal(of)) for of in found])
+        if commanded
+        else None,
         rivals=_measured(benchmark, rivals),
         singles=[Single(run, benchmark.each(nominal([run]))) for run in runs],
         by_rate=[

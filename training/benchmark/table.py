@@ -42,7 +42,9 @@ def rows(results: Results) -> list[Row]:
     if results.roles_found is not None:
         made[0] = Row(f"{OURS}, roles told", "ours", made[0].cells, seeds)
         cells = _spread_cells(results.roles_found)
-        made.append(Row(f"{OURS}, roles found", "ours", cells, seeds))
+        alike = not any(single.run.task.roles for single in results.singles)
+        note = f"{seeds}; training finds the roles that would be told" if alike else seeds
+        made.append(Row(f"{OURS}, roles found", "ours", cells, note))
     if results.halves is not None:
         told = f"{benchmark.chosen} chosen on random halves, told on the others: mean (range)"
         made.append(Row(f"{OURS}, halves", "ours", _spread_cells(results.halves), told))
