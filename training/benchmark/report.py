@@ -10,7 +10,7 @@ from training.benchmark.charts import draw_case, draw_openings, draw_rates, draw
 from training.benchmark.measures import FIGURES, Told, nab_thresholds
 from training.benchmark.play import FALSE_PER_1000, RATES
 from training.benchmark.results import Results, Single
-from training.benchmark.table import NOTHING, rows, said, said_spread, shown_columns
+from training.benchmark.table import NOTHING, rows, said, said_spread, shown_columns, sources
 from training.report.page import (
     Block,
     Columns,
@@ -79,7 +79,9 @@ def _numbers(results: Results) -> Numbers:
         if peers:
             best = max(peers, key=lambda peer: figure.better * peer.figures[name])
             says.append(f"best peer: {best.name} {said(name, best.figures[name])}")
-        shown.append(Number(figure.title, said_spread(name, value), "; ".join(says), mood))
+        if value.low < value.high:
+            says.append(f"seeds: {said(name, value.low)} to {said(name, value.high)}")
+        shown.append(Number(figure.title, said(name, value.middle), "; ".join(says), mood))
     return Numbers(shown)
 
 
@@ -88,19 +90,23 @@ def _reached(name: str, value: float, goal: float) -> bool:
 
 
 def _table(results: Results) -> Section:
-    names = shown_columns(results)
-    shown = [
-        (row.name, *(row.cells.get(name, NOTHING) for name in names), row.source)
-        for row in rows(results)
+    names, shown = shown_columns(results), rows(results)
+    notes = sources(shown)
+    cells = [
+        (
+            row.name,
+            *(row.cells.get(name, NOTHING).split(" (")[0] for name in names),
+            f"[{notes.index(row.source)}]",
+        )
+        for row in shown
     ]
-    head = ("", *(FIGURES[name].title for name in names), "source")
-    meanings = [(FIGURES[name].title, FIGURES[name].meaning) for name in names]
     blocks: list[Block] = [
-        Table(head, shown, words=1),
-        Fold("What the columns mean", [Table(("column", "meaning"), meanings, words=1)]),
+        Table(("", *(FIGURES[name].title for name in names), "source"), cells),
+        *(Text(f"[{n}] {note}") for n, note in enumerate(notes)),
+        Fold("Ours with their range, and what the columns mean", [_ranges(results, names)]),
     ]
     if not results.benchmark.chosen:
-        blocks.append(Text("Nothing is chosen here in view of labels: halves would tell the same."))
+        blocks.append(Text("Nothing is chosen here in view of labels, so there are no halves."))
     return Section(
         "table",
         "Beside others",
@@ -109,6 +115,18 @@ def _table(results: Results) -> Section:
         "far as their source says.",
         blocks,
     )
+
+
+def _ranges(results: Results, names: Sequence[str]) -> Table:
+    made = []
+    for row in rows(results):
+        if row.group == "ours":
+            made += [
+                (f"{row.name}: {FIGURES[name].title}", row.cells[name], FIGURES[name].meaning)
+                for name in names
+                if name in row.cells
+            ]
+    return Table(("figure", "over seeds or draws", "what it is"), made, words=1)
 
 
 def _one_a_case(results: Results) -> list[Single]:
@@ -146,11 +164,12 @@ def _cases(results: Results, singles: Sequence[Single]) -> Section:
 
 def _strip(results: Results, one: Single) -> Strip:
     answer = _answer(results, one)
-    notes = [
-        f"{FIGURES[name].title} {said(name, one.told[name])}"
-        for name in dict.fromkeys((results.benchmark.ranked_by, "events_found", "events"))
-        if name in one.told
-    ]
+    told, by = one.told, results.benchmark.ranked_by
+    notes = [f"{FIGURES[by].title} {said(by, told[by])}"] if by in told else []
+    if told.get("events"):
+        notes.append(f"found {told['events_found']:.0f} of {told['events']:.0f}")
+    if "openings_per_1000" in told:
+        notes.append(f"{told['openings_per_1000']:.2f} openings / 1,000 quiet")
     name = one.run.task.case.name
     alt = f"Score of {name} over its rows. {'; '.join(notes)}."
     return Strip(name, notes, Picture(draw_case(answer), alt))
@@ -170,7 +189,8 @@ def _thresholds(results: Results, singles: Sequence[Single]) -> Section:
         shares["found"] = [PERCENT * a / max(b, 1) for a, b in zip(found, events, strict=True)]
     charts: list[Block] = []
     if shares:
-        picture = draw_rates(RATES, shares, FALSE_PER_1000, "%")
+        unit = "points, or %" if "standard_alerts" in names else "%"
+        picture = draw_rates(RATES, shares, FALSE_PER_1000, unit)
         charts.append(Picture(picture, _alt(shares)))
     if "openings_per_1000" in results.by_rate[0]:
         seen = _by_rate(results, "openings_per_1000")

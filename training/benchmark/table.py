@@ -24,7 +24,7 @@ class Row:
     Attributes:
         name: Of the method.
         group: Whose it is.
-        cells: Its figures as text, by name.
+        cells: Its figures as text, by name; of ours with their range.
         source: Where they come from.
     """
 
@@ -76,7 +76,7 @@ def lines(results: Results) -> list[str]:
     """Return the table as text, columns aligned, with the sources below it."""
     shown = rows(results)
     names = shown_columns(results)
-    notes = list(dict.fromkeys(row.source for row in shown))
+    notes = sources(shown)
     body = [
         [
             row.name,
@@ -95,6 +95,11 @@ def lines(results: Results) -> list[str]:
         )
         text.append("  ".join([first, *others]).rstrip())
     return [*text, *(f"[{n}] {note}" for n, note in enumerate(notes))]
+
+
+def sources(shown: Sequence[Row]) -> list[str]:
+    """Return where figures come from, each once; a row's note is its place there."""
+    return list(dict.fromkeys(row.source for row in shown))
 
 
 def shown_columns(results: Results) -> list[str]:
