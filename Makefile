@@ -1,6 +1,7 @@
 # make demo    train, start the daemon, break pumps, watch the alerts (SECONDS=75)
 # make test    the test suite
 # make check   all that CI runs: format, lint, types, layers, tests
+# make quality the four benchmarks, where DETECTOR_DATA holds their files (FITS=3, build/quality)
 # make bench   throughput and memory, side by side with a bare client (build/bench.json)
 #
 # Against Apache Kafka, which KAFKA_HOME names:
@@ -11,6 +12,8 @@
 
 SECONDS ?= 75
 SEEDS ?= 10
+FITS ?= 3
+DETECTOR_DATA ?= ../shared/data
 RECORDS ?= 1000000
 MINUTES ?= 30
 VENV := .venv
@@ -22,7 +25,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 MODEL := build/chaos/run/model.onnx
 
-.PHONY: demo test check bench chaos fuzz soak bench-delivery clean
+.PHONY: demo test check quality bench chaos fuzz soak bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -36,6 +39,11 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(MAKE) test
+
+quality: $(VENV)/.test
+	for set in skab nab msl smd; do \
+	    $(BIN)/training benchmark $$set --data $(DETECTOR_DATA) --seeds $(FITS) --halves || exit; \
+	done
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/perf/bench.py

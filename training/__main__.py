@@ -12,11 +12,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detector.errors import Refused, SettingsRejected
 from detector.model import load
+from training.benchmark import command as benchmark
 from training.compare import compare, kinds_of
 from training.config import Config, DataChannel, Kind, read_config
-from training.evaluate import evaluate, measure
+from training.evaluate import evaluate
 from training.export import export
+from training.figures import measure
 from training.plots import draw_scores
+from training.report.evaluation import report
 from training.run import Progress as RunProgress
 from training.run import restore, run
 from training.train import Losses
@@ -60,16 +63,20 @@ def _evaluate(options: argparse.Namespace) -> int:
         msg = f"{options.config}: expected a table [evaluate] with files and a label, saw none"
         raise SettingsRejected(msg)
     folder = options.output or Path("runs") / config.name
-    model = load(options.model or folder / "model.onnx")
+    file = options.model or folder / "model.onnx"
+    model = load(file)
     tracks = evaluate(model, config, config.evaluate, options.config.parent)
     print("\n".join(measure(tracks.values()).lines()))
     folder.mkdir(parents=True, exist_ok=True)
     first = dict(list(tracks.items())[:DRAWN])
     draw_scores(
         folder / "scores.png",
-        {name: (t.ts_us, t.probability, t.alerting, t.label) for name, t in first.items()},
+        {name: (t.ts_us, t.probability.min(1), t.in_alert, t.label) for name, t in first.items()},
     )
-    print(f"wrote {folder / 'scores.png'}")
+    asked = config.evaluate.false_alarms_per_stream_day
+    page = report(model.manifest, tracks, asked, file.parent)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    print(f"wrote {folder / 'scores.png'} and {folder / 'report.html'}")
     return 0
 
 
@@ -185,13 +192,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("evaluate", _evaluate, "measure a model on labelled data, as the daemon would run it")
     sub.add_argument("config", type=Path, metavar="CONFIG.toml")
     sub.add_argument("--model", type=Path, help="model file (runs/NAME/model.onnx)")
-    sub.add_argument("--output", type=Path, help="folder for pictures (runs/NAME)")
+    sub.add_argument("--output", type=Path, help="folder for report and pictures (runs/NAME)")
     sub = add("compare", _compare, "train several networks, measure them, and say which to choose")
     networks = ",".join(get_args(Kind))
     sub.add_argument("--data", type=Path, required=True, metavar="CONFIG.toml")
     sub.add_argument("--models", default=networks, help=f"kinds of network ({networks})")
     sub.add_argument("--seeds", type=_count, default=3, help="how often each is trained (3)")
     sub.add_argument("--output", type=Path, help="folder for all runs (runs/NAME-compared)")
+    sub = add("benchmark", benchmark.run, "play a public benchmark, as the daemon would run it")
+    benchmark.add_options(sub)
     sub = add("export", _export, "make the model file of a run again")
     sub.add_argument("run", type=Path, metavar="RUN", help="run folder, as `fit` left it")
     sub.add_argument("--output", type=Path, help="file (RUN/model.onnx)")

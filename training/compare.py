@@ -10,7 +10,8 @@ from detector.model import OnnxModel
 from training.comparison import NO_NETWORK, Comparison, Row
 from training.config import Config, Kind, read_config
 from training.data import History, read_history
-from training.evaluate import evaluate, measure
+from training.evaluate import evaluate
+from training.figures import measure
 from training.run import Progress, build
 from training.timing import step_costs
 

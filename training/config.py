@@ -148,14 +148,33 @@ def read_config(path: Path) -> Config:
     Raises:
         SettingsRejected: Naming each entry that is missing, unknown or out of bounds.
     """
+    return _validated(path, _content(path))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read only how to train, not on what: the tables `network`, `fit` and `score`, where given.
+
+    Raises:
+        SettingsRejected: As `read_config`; `name` and `data` may be missing.
+    """
+    content = _content(path)
+    nothing = {"name": "none", "data": {"files": ["none"], "channels": ["none"]}}
+    _validated(path, nothing | content)
+    return {name: content[name] for name in ("network", "fit", "score") if name in content}
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"{path}: expected a training configuration, saw: {error.strerror}"
         raise SettingsRejected(msg) from error
     except ValueError as error:  # neither TOML nor text
         msg = f"{path}: expected TOML, saw: {error}"
         raise SettingsRejected(msg) from error
+
+
+def _validated(path: Path, content: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:

@@ -1,8 +1,9 @@
-"""How a model does on labelled readings, through the daemon's own stages."""
+"""Labelled readings scored by the daemon's own stages: a track for each stream."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,54 +18,40 @@ from training.config import Config, Evaluate
 from training.data import find_files, mapping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One stream, scored: [T] each.
+    """One stream, scored. Axes: T readings, C channels, K kinds of evidence.
 
     Attributes:
-        ts_us: Event times.
-        score: The first kind of evidence.
-        probability: That a normal reading scores as high.
-        alerting: An alert of any kind is open.
-        label: Something is wrong, as the data says.
-        counts: Past the rows that the evaluation skips.
+        ts_us: [T] event times.
+        x: [T, C] float32 what was seen, engineering units, NaN where a channel is missing.
+        expected: [T, C] float32 what the model held to be normal, engineering units.
+        residual: [T, C] float32 expected minus seen, standardised; 0 where missing.
+        score: [T, K] float32.
+        probability: [T, K] that a normal reading scores as high.
+        alerting: [T, K] an alert of this kind is open.
+        warm: [T] past warm-up.
+        restarted: [T] the stream is new, or was silent for longer than the largest gap.
+        label: [T] something is wrong, as the data says.
+        counts: [T] past the rows that the evaluation skips.
     """
 
     ts_us: Ints
+    x: Floats
+    expected: Floats
+    residual: Floats
     score: Floats
     probability: Doubles
     alerting: Bools
+    warm: Bools
+    restarted: Bools
     label: Bools
     counts: Bools
 
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What came of it; readings are counted one by one, without any adjustment.
-
-    Attributes:
-        f1: Harmonic mean of precision and recall.
-        far: False alarm rate: part of the normal readings that were in alert.
-        mar: Missed alarm rate: part of the anomalous readings that were not.
-        events: Stretches of labelled readings.
-        found: Those with an alert open somewhere in them.
-        delay_s: Median, from a found stretch's begin to its first reading in alert.
-        false_a_day: Alerts opened on normal readings, a stream and day.
-    """
-
-    readings: int
-    anomalous: int
-    f1: float
-    far: float
-    mar: float
-    events: int
-    found: int
-    delay_s: float
-    false_a_day: float
-
-    def lines(self) -> list[str]:
-        """Return each figure as a line."""
-        return [f"{field.name:<12} {getattr(self, field.name):.4g}" for field in fields(self)]
+    @property
+    def in_alert(self) -> Bools:
+        """[T] an alert of any kind is open."""
+        return np.asarray(np.any(self.alerting, axis=1))
 
 
 def evaluate(
@@ -95,15 +82,15 @@ def evaluate(
     columns = Columns(columns.time, (*columns.channels, settings.label), columns.stream)
     anything = (-np.inf, np.inf)
     form = Format((*form.channels, settings.label), (*form.bounds, anything))
-    arena, pieces = engine.new_arena(), []
+    arena, parts = engine.new_arena(), _Parts()
     for path, name in find_files(settings.files, root):
         progress(name)
         for part in read_parts(path, columns, form, name):
             readings, label = _without_label(part.decoded.readings)
             outcome = engine.run(arena, readings, Partition(name, 0), keep_trace=True)
             assert outcome.trace is not None  # noqa: S101 - it was asked for
-            pieces.append((readings, outcome.trace, label))
-    tracks = _tracks(pieces, model, settings.skip_rows)
+            parts.add(readings, outcome.trace, label)
+    tracks = {name: parts.track(name, model, settings.skip_rows) for name in parts.streams}
     if not tracks:
         msg = f"expected labelled readings in {', '.join(settings.files)}, saw none"
         raise SettingsRejected(msg)
@@ -120,71 +107,50 @@ def _without_label(both: Readings) -> tuple[Readings, Bools]:
     return without_faults(readings, record, faults), label[~empty]
 
 
-def measure(tracks: Iterable[Track]) -> Figures:
-    """Count what the alerts of all tracks got right and wrong."""
-    hits = false = missed = quiet = events = opened = readings = 0
-    days, delays = 0.0, []
-    for track in tracks:
-        alerting, label = track.alerting[track.counts], track.label[track.counts]
-        ts_us = track.ts_us[track.counts]
-        if not len(ts_us):
-            continue
-        readings += len(ts_us)
-        hits += int((alerting & label).sum())
-        false += int((alerting & ~label).sum())
-        missed += int((~alerting & label).sum())
-        quiet += int((~label).sum())
-        opens = np.diff(alerting.astype(np.int8), prepend=0) == 1
-        opened += int((opens & ~label).sum())
-        days += float(ts_us[-1] - ts_us[0]) / US_PER_S / 86_400
-        for start, stop in _stretches(label):
-            events += 1
-            inside = np.flatnonzero(alerting[start:stop])
-            if len(inside):
-                delays.append(float(ts_us[start + inside[0]] - ts_us[start]) / US_PER_S)
-    return Figures(
-        readings=readings,
-        anomalous=hits + missed,
-        f1=2 * hits / max(2 * hits + false + missed, 1),
-        far=false / max(quiet, 1),
-        mar=missed / max(hits + missed, 1),
-        events=events,
-        found=len(delays),
-        delay_s=float(np.median(delays)) if delays else float("nan"),
-        false_a_day=opened / days if days else float("nan"),
-    )
+class _Parts:
+    """What was read and said of each stream, part by part; a stream is joined when it is due."""
 
+    def __init__(self) -> None:
+        self._of: dict[bytes, list[list[Any]]] = {}
 
-def _stretches(label: Bools) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(label.astype(np.int8), prepend=0, append=0)).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
+    @property
+    def streams(self) -> list[str]:
+        """Those with a scored reading, in the order they were met."""
+        return [name.decode() for name in self._of]
 
+    def add(self, readings: Readings, trace: Trace, label: Bools) -> None:
+        """Take a part of a file."""
+        kept = np.flatnonzero(trace.scored)
+        kept = kept[np.argsort(readings.stream[kept], kind="stable")]
+        first = np.searchsorted(readings.stream[kept], np.arange(len(readings.streams) + 1))
+        columns = (readings.ts_us, readings.x, trace.expected, trace.residual, trace.score,
+                   trace.alerting, trace.warm, label)  # fmt: skip
+        for code, name in enumerate(readings.streams):
+            own = kept[first[code] : first[code + 1]]
+            if len(own):
+                self._of.setdefault(name, []).append([column[own] for column in columns])
 
-def _tracks(
-    pieces: Sequence[tuple[Readings, Trace, Bools]], model: StepModel, skip_rows: int
-) -> dict[str, Track]:
-    """Put the parts of a file together and take its streams apart."""
-    codes: dict[bytes, int] = {}
-    stream = np.concatenate(
-        [
-            np.array([codes.setdefault(s, len(codes)) for s in r.streams], np.int64)[r.stream]
-            for r, _, _ in pieces
+    def track(self, name: str, model: StepModel, skip_rows: int) -> Track:
+        """Join a stream's parts, and forget them."""
+        manifest = model.manifest
+        columns = map(np.concatenate, zip(*self._of[name.encode()], strict=True))
+        self._of[name.encode()] = []
+        ts_us, x, expected, residual, score, alerting, warm, label = columns
+        probability = [
+            tail.probability(score[:, k].astype(np.float64))
+            for k, tail in enumerate(manifest.calibration)
         ]
-    )
-    ts_us = np.concatenate([readings.ts_us for readings, _, _ in pieces])
-    scored = np.concatenate([trace.scored for _, trace, _ in pieces])
-    score = np.concatenate([trace.score for _, trace, _ in pieces])
-    alerting = np.any(np.concatenate([trace.alerting for _, trace, _ in pieces]), axis=1)
-    label = np.concatenate([label for _, _, label in pieces])
-    tracks = {}
-    for name, code in codes.items():
-        own = np.flatnonzero((stream == code) & scored)
-        tracks[name.decode()] = Track(
-            ts_us[own],
-            score[own, 0],
-            model.manifest.calibration[0].probability(score[own, 0].astype(np.float64)),
-            alerting[own],
-            label[own],
-            np.arange(len(own)) >= skip_rows,
+        gap_us = int(manifest.largest_gap_s * US_PER_S)
+        return Track(
+            ts_us=ts_us,
+            x=x,
+            expected=expected,
+            residual=residual,
+            score=score,
+            probability=np.stack(probability, 1),
+            alerting=alerting,
+            warm=warm,
+            restarted=np.diff(ts_us, prepend=ts_us[:1] - gap_us - 1) > gap_us,
+            label=label,
+            counts=np.arange(len(ts_us)) >= skip_rows,
         )
-    return tracks

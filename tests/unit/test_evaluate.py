@@ -1,6 +1,7 @@
 """Figures from tracks made by hand, and tracks from labelled files."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from small_model import write_fleet
 
 from detector.model import load
 from training.config import Config, Evaluate, read_config
-from training.evaluate import Track, evaluate, measure
+from training.evaluate import Track, evaluate
+from training.figures import measure
 
 DAY_US = 86_400 * 10**6
 Rows = list[dict[str, object]]
@@ -20,8 +22,13 @@ def track(alerting: str, label: str, counts: str = "", period_us: int = DAY_US /
     """A character a reading: 1 where it is so."""
     flags = [np.array([c == "1" for c in text]) for text in (alerting, label, counts or "1" * 99)]
     ts_us = 10**15 + np.arange(len(alerting)) * period_us
-    score = np.zeros(len(alerting), np.float32)
-    return Track(ts_us, score, score.astype(np.float64), *flags[:2], flags[2][: len(alerting)])
+    nothing = np.zeros((len(alerting), 1), np.float32)
+    restarted = np.arange(len(alerting)) == 0
+    return Track(
+        ts_us=ts_us, x=nothing, expected=nothing, residual=nothing, score=nothing,
+        probability=nothing.astype(np.float64), alerting=flags[0][:, None], warm=~restarted,
+        restarted=restarted, label=flags[1], counts=flags[2][: len(alerting)],
+    )  # fmt: skip
 
 
 def test_each_reading_is_counted_by_alert_and_label() -> None:
@@ -31,6 +38,8 @@ def test_each_reading_is_counted_by_alert_and_label() -> None:
     assert told.f1 == pytest.approx(2 * hits / (2 * hits + false + missed))
     assert told.far == pytest.approx(4 / 11)
     assert told.mar == pytest.approx(3 / 4)
+    assert told.precision == pytest.approx(hits / (hits + false))
+    assert told.recall == pytest.approx(hits / (hits + missed))
 
 
 def test_events_are_stretches_and_their_delay_is_to_the_first_reading_in_alert() -> None:
@@ -48,14 +57,30 @@ def test_events_are_stretches_and_their_delay_is_to_the_first_reading_in_alert()
 def test_false_alarms_are_openings_on_normal_readings_a_stream_and_day() -> None:
     # Ten periods are a day; an alert that opened on a labelled reading is not false.
     told = measure([track("01100010110", "00000000110"), track("00000000000", "00000000000")])
-    assert told.false_a_day == pytest.approx(2 / 2)
+    assert (told.opened, told.normal_days) == (2, pytest.approx(1.8))
+    assert told.false_a_day == pytest.approx(2 / 1.8)
+
+
+def test_a_gap_is_no_time_in_which_an_alert_could_have_opened() -> None:
+    whole = track("00000000000", "00000000000")
+    whole.restarted[4] = True
+    assert measure([whole]).normal_days == pytest.approx(0.9)
+
+
+def test_an_alert_of_any_kind_is_an_alert() -> None:
+    two = replace(
+        track("0110000", "0111110"),
+        alerting=np.array([[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0]]).T > 0,
+    )
+    told = measure([two])
+    assert (told.recall, told.precision, told.opened) == (4 / 5, 1, 0)
 
 
 def test_readings_that_do_not_count_do_not() -> None:
     told = measure([track("1110010", "1010010", counts="0001111"), track("11", "00", counts="00")])
     assert (told.readings, told.anomalous, told.f1, told.far) == (4, 1, 1.0, 0.0)
     assert measure([]).readings == 0
-    assert len(told.lines()) == 9
+    assert len(told.lines()) == 13
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +130,12 @@ def test_each_stream_has_a_track_and_the_label_is_not_looked_at(
     assert np.flatnonzero(broken.label).tolist() == list(range(100, 140))
     assert broken.alerting[115:140].all()
     assert broken.probability[100:140].max() < broken.probability[50:100].min()
+    assert (broken.x[100:140, 2] == 0).all()
+    assert (broken.expected[110:140, 2] > 0.5).all()
+    assert (np.abs(broken.residual[110:140]).argmax(1) == 2).mean() > 0.9
+    assert broken.x.dtype == broken.expected.dtype == broken.residual.dtype == np.float32
+    assert broken.warm.tolist() == [False] * 20 + [True] * 180
+    assert np.flatnonzero(broken.restarted).tolist() == [0]
     assert not one["pump-0"].label.any()
 
 

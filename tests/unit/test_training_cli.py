@@ -95,7 +95,10 @@ def test_evaluate_prints_figures_and_draws_the_scores(
     told = dict(line.split() for line in figures)
     assert (told["readings"], told["anomalous"], told["events"]) == ("200", "30", "1")
     assert told.keys() >= {"f1", "far", "mar", "found", "delay_s", "false_a_day"}
-    assert wrote == f"wrote {output / 'scores.png'}"
+    assert wrote == f"wrote {output / 'scores.png'} and {output / 'report.html'}"
+    report = (output / "report.html").read_text()
+    assert f"version {load(Path(model)).manifest.version[:12]}" in report
+    assert "Loss over 2 passes" in report  # the model lies in its run folder
     assert (output / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 

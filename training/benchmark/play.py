@@ -13,29 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from detector.artifact import Manifest
 from detector.engine import Engine
 from detector.judge import Rules, rules
 from detector.model import OnnxModel
-from detector.records import US_PER_S, Bools, Floats, Partition, Readings
+from detector.records import US_PER_S, Bools, Floats, Ints, Partition, Readings
 from training.benchmark.cases import Case
+from training.channels import look
 from training.config import Config
 from training.data import History, Report
+from training.rejudge import rejudge
 from training.run import Progress, build
 
 PERIOD_S = 60.0
 FALSE_PER_1000 = 1.0  # openings that are acceptable, per 1,000 normal readings of a stream
+RATES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # others that might have been asked for, as above
 PROOF_READINGS = 300  # of each of hundreds of files of one architecture
 PART = 4096  # readings scored together
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a model said of a case. Axes: T rows, C channels, K kinds.
+    """What a model said of a case. Axes: T rows, C channels, K kinds,
+    R rates.
 
     Attributes:
         score: [T, K].
         level: [K] above which an alert opens.
         alerting: [T, K] an alert is open.
+        again: [R, T, K] the same, had another of `RATES` been asked for.
         residual: [T, C].
         kinds: [K] names.
     """
@@ -43,6 +49,7 @@ class Played:
     score: Floats
     level: Floats
     alerting: Bools
+    again: Bools
     residual: Floats
     kinds: tuple[str, ...]
 
@@ -70,31 +77,70 @@ def play(case: Case, recipe: Mapping[str, Any], seed: int, folder: Path, roles: 
     return listen(model, case)
 
 
-def listen(model: OnnxModel, case: Case) -> Played:
-    """Score a case with a model, through the daemon's stages."""
+def listen(model: OnnxModel, case: Case, began_us: int = 0) -> Played:
+    """Score a case with a model, through the daemon's stages.
+
+    Args:
+        model: The exported file, loaded.
+        case: Its training rows come first, in its own stream or before it.
+        began_us: When the stream began; nothing may hang on it.
+    """
     engine = Engine(model, nominal(model))
     arena, parts = engine.new_arena(), []
-    x = case.x if _begins_with(case) else np.concatenate([case.train, case.x])
+    x = case.x if begins_with_train(case) else np.concatenate([case.train, case.x])
+    ts_us = began_us + np.arange(len(x)) * int(PERIOD_S * US_PER_S)
     for start in range(0, len(x), PART):
-        rows = x[start : start + PART]
-        number = np.arange(start, start + len(rows))
-        ts_us = (number * int(PERIOD_S * US_PER_S)).astype(np.int64)
-        readings = Readings([b"case"], np.zeros(len(rows), np.int64), ts_us, rows, number)
+        part = slice(start, start + PART)
+        rows = x[part]
+        readings = Readings([b"case"], np.zeros(len(rows), np.int64), ts_us[part], rows,
+                            np.arange(start, start + len(rows)))  # fmt: skip
         outcome = engine.run(arena, readings, Partition(case.name, 0), keep_trace=True)
         assert outcome.trace is not None  # noqa: S101 - it was asked for
         parts.append(outcome.trace)
-    columns = (
-        np.concatenate([getattr(part, name) for part in parts])[-len(case.x) :]
-        for name in ("score", "alerting", "residual")
+    score, alerting, residual, warm = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("score", "alerting", "residual", "warm")
     )
-    score, alerting, residual = columns
-    return Played(score, engine.rules.open_level, alerting, residual, model.manifest.kinds)
+    heard = _Heard(ts_us, score, warm, np.arange(len(x)) == 0)
+    asked = [_a_day(rate, model.manifest) for rate in RATES]
+    again = np.stack([of[0] for of in rejudge(model.manifest, [heard], asked)])
+    own = slice(len(x) - len(case.x), None)
+    return Played(
+        score[own],
+        engine.rules.open_level,
+        alerting[own],
+        again[:, own],
+        residual[own],
+        model.manifest.kinds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is judged again, [T] each."""
+
+    ts_us: Ints
+    score: Floats
+    warm: Bools
+    restarted: Bools
 
 
 def nominal(model: OnnxModel) -> Rules:
     """Return the one rule for every threshold: so many false openings per 1,000 readings."""
-    a_day = FALSE_PER_1000 / 1000 * 86_400 / model.manifest.period_s
-    return rules(model.manifest, a_day)
+    return rules(model.manifest, _a_day(FALSE_PER_1000, model.manifest))
+
+
+def roles_matter(case: Case) -> bool:
+    """Return whether training finds other channels to score than those that are no commands."""
+    found, told = (
+        look(_config(case, {}, 0, roles).data.channels, _history(case)).judged
+        for roles in (False, True)
+    )
+    return found != told
+
+
+def _a_day(per_1000: float, manifest: Manifest) -> float:
+    return per_1000 / 1000 * 86_400 / manifest.period_s
 
 
 def _config(case: Case, recipe: Mapping[str, Any], seed: int, roles: bool) -> Config:  # noqa: FBT001
@@ -117,12 +163,14 @@ def _history(case: Case) -> History:
     return History(case.train, np.arange(rows), ts_us, streams, [case.name], Report(rows))
 
 
-def _begins_with(case: Case) -> bool:
+def begins_with_train(case: Case) -> bool:
+    """Return whether the stream to score begins with the rows to fit on."""
     first = case.x[: len(case.train)]
     return bool(np.array_equal(first, case.train, equal_nan=True))
 
 
 def without_test(case: Case) -> Case:
     """Return the case with rows to score that make no sense: nothing learnt may change."""
-    poison = np.where(np.arange(len(case.x))[:, None] < len(case.train), case.x, 1e9)
+    fitted = len(case.train) if begins_with_train(case) else 0
+    poison = np.where(np.arange(len(case.x))[:, None] < fitted, case.x, 1e9)
     return replace(case, x=poison.astype(np.float32), label=~case.label)

@@ -15,6 +15,7 @@ from training.metrics.attribution import Guilt
 
 SKAB_TRAIN_ROWS = 400  # of each file; the leaderboard's protocol
 SKAB_GROUPS = ("valve1", "valve2", "other")
+SKAB_NORMAL = "anomaly-free"
 SMD_WINDOW = 100  # rows of VUS
 MINUTE_US = 60_000_000
 
@@ -40,8 +41,8 @@ def skab_normal(root: Path) -> Case:
     Raises:
         SettingsRejected: If the file is not there.
     """
-    path = _folder(root, "skab") / "anomaly-free" / "anomaly-free.csv"
-    return _skab_file(path, "anomaly-free")
+    path = _folder(root, "skab") / SKAB_NORMAL / f"{SKAB_NORMAL}.csv"
+    return _skab_file(path, SKAB_NORMAL)
 
 
 def nab(root: Path) -> Iterator[Case]:
