@@ -25,7 +25,7 @@ class Rules:
     open_level: Floats
     critical_level: Floats
     close_share: float = 0.35
-    open_after: int = 2
+    open_after: int = 1
     close_after: int = 1
     cool_down_us: int = 0
 
@@ -44,7 +44,7 @@ def rules(
     alarms_per_day: float,
     *,
     close_share: float = 0.35,
-    open_after: int = 2,
+    open_after: int = 1,
     close_after: int = 1,
     cool_down_s: float = 0,
 ) -> Rules:

@@ -11,11 +11,11 @@ TAIL_SHARE = (0.02, 0.2)  # of the readings that make the tail: the first, or mo
 TAIL_READINGS = 50
 RUN = 30  # readings below the tail that end a cluster of exceedances
 FLOOR = 1e-3  # of a tail's scale
-# What tails are like before any is seen (Martins and Stedinger, "Generalized maximum-likelihood
-# generalized extreme-value quantile estimators", 2000): without it fifty readings decide.
-SHAPE_MEAN, SHAPE_DEVIATION = 0.1, 0.12
-# Scores are standardised evidence; the excess over a high level is about half a unit, give or
-# take a factor of 1.6.
+# What tails are like before any is seen, as in Martins and Stedinger, "Generalized
+# maximum-likelihood generalized extreme-value quantile estimators" (2000): without it fifty
+# readings decide. Scores are standardised evidence, whose logarithm falls evenly; their excess
+# over a high level is about half a unit, give or take a factor of 1.6.
+SHAPE_DEVIATION = 0.1
 SCALE_PRIOR, SCALE_DEVIATION = 0.5, 0.5
 
 
@@ -73,9 +73,9 @@ def pareto(excess: Doubles, independent: int) -> tuple[float, float]:
         shape, scale = abs(float(point[0])), mean * float(np.exp(np.clip(point[1], -9, 9)))
         grown = np.log1p(shape * excess / scale)
         fit = len(excess) * np.log(scale) + (1 + 1 / max(shape, 1e-6)) * grown.sum()
-        off = (shape - SHAPE_MEAN) / SHAPE_DEVIATION, np.log(scale / SCALE_PRIOR) / SCALE_DEVIATION
+        off = shape / SHAPE_DEVIATION, np.log(scale / SCALE_PRIOR) / SCALE_DEVIATION
         return float(weight * fit + (off[0] ** 2 + off[1] ** 2) / 2)
 
-    best = optimize.minimize(loss, np.array([SHAPE_MEAN, 0.0]), method="Nelder-Mead").x
+    best = optimize.minimize(loss, np.array([SHAPE_DEVIATION, 0.0]), method="Nelder-Mead").x
     scale = mean * float(np.exp(np.clip(best[1], -9, 9)))
     return min(abs(float(best[0])), 1.0), max(scale, FLOOR)

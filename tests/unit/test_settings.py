@@ -32,7 +32,7 @@ def test_only_the_model_must_be_named() -> None:
     assert settings.model == Path("model.onnx")
     assert settings.kafka.topic == "readings"
     assert settings.output.scores_topic is None
-    assert settings.judge.open_after == 2
+    assert settings.judge.open_after == 1
 
 
 def test_a_file_sets_what_the_environment_does_not(
