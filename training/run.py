@@ -64,6 +64,7 @@ def run(config_path: Path, folder: Path, progress: Progress) -> OnnxModel:
     (folder / "config.toml").write_bytes(config_path.read_bytes())
     history = read_history(config.data, config_path.parent, progress.rows)
     tell_history(history, progress.say)
+    _require_motion(history)
     return build(config, history, folder, progress)
 
 
@@ -160,6 +161,15 @@ def _require_enough(*shares: Sequence[Piece]) -> None:
                 "history, or mend `shares` in [fit]"
             )
             raise SettingsRejected(msg)
+
+
+def _require_motion(history: History) -> None:
+    rows, chunk = len(history.order), 10_000
+    first = history.rows(0, 1)
+    chunks = (history.rows(start, start + chunk) for start in range(0, rows, chunk))
+    if not any(((part != first) & np.isfinite(part)).any() for part in chunks):
+        msg = "expected a channel that moves in the history, saw only constants; mend [data]"
+        raise SettingsRejected(msg)
 
 
 def tell_history(history: History, say: Callable[[str], object]) -> None:

@@ -15,7 +15,7 @@ FLOOR = 1e-3  # of a tail's scale
 # maximum-likelihood generalized extreme-value quantile estimators" (2000): without it fifty
 # readings decide. Scores are standardised evidence, whose logarithm falls evenly; their excess
 # over a high level is about half a unit, give or take a factor of 1.6.
-SHAPE_DEVIATION = 0.1
+SHAPE_DEVIATION = 0.2
 SCALE_PRIOR, SCALE_DEVIATION = 0.5, 0.5
 
 

@@ -26,8 +26,9 @@ window = 2
 epochs = 2
 lanes = 4
 [score]
-memories = [1.0, 4.0]
 warm_up = 5
+windows = 32
+levels = 8
 [evaluate]
 files = ["labelled.csv"]
 """
