@@ -17,7 +17,7 @@ class Rules:
         open_level: A reading above it counts against its stream.
         critical_level: Above it an alert is critical.
         close_share: Of the alert's own peak; a reading below counts for its stream.
-        open_after: Readings in a row above `open_level` that open an alert.
+        open_after: Readings in a row above `open_level`, and the bar, that open an alert.
         close_after: Readings in a row below the peak's share that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
     """
@@ -123,8 +123,10 @@ def judge(
     Returns:
         The verdicts; with `docket` itself where nothing changes, which is nearly always.
     """
-    over = (score > rules.open_level + _bar(docket, seen)) & warm[:, None]
-    if not (over.any() or docket["run"].any() or docket["open"].any()):
+    lifted = docket["bar"] * ~restarted[:, None]
+    over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & warm[:, None]
+    going = docket["open"].any() or docket["run"].any() or docket["bar"][restarted].any()
+    if not (going or over.any()):
         nothing = np.zeros(score.shape, np.bool_)
         return Verdicts(docket, nothing, nothing, nothing)
     after = docket.copy()
@@ -134,7 +136,6 @@ def judge(
 
     run = np.where(over, np.where(restarted[:, None], 0, docket["run"]) + 1, 0)
     first = (run == 1) & ~(was_open & ~lost)
-    after["run"] = run
     after["since_us"] = np.where(first, ts, docket["since_us"])
     after["since_offset"] = np.where(first, at, docket["since_offset"])
     # A quiet stream's docket must not change: who shares its tick is chance.
@@ -147,19 +148,20 @@ def judge(
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     critical = still & (after["peak"] > rules.critical_level)
+    # What is told is told: the next alert's readings, and so its id, begin after this one's.
+    after["run"] = np.where(closed & ~lost, 0, run)
     after["calm"] = np.where(closed, 0, calm)
     after["open"] = still
     after["critical"] = critical
     after["quiet_until_us"] = np.where(closed, ts + rules.cool_down_us, docket["quiet_until_us"])
     bar = np.maximum(np.float32(HABIT) * score - rules.open_level, 0)
-    after["bar"] = np.where(closed, bar, docket["bar"])
+    after["bar"] = np.where(closed & ~lost, bar, lifted)
     after["barred_at"] = np.where(closed, seen[:, None], docket["barred_at"])
     escalated = critical & was_open & ~docket["critical"]
     return Verdicts(after, opened, escalated, closed)
 
 
-def _bar(docket: Docket, seen: Ints) -> Floats:
+def _bar(first: Floats, barred_at: Ints, seen: Ints) -> Floats:
     """Return by how much a stream must exceed the opening level now, [B, K]."""
-    since = seen[:, None] - docket["barred_at"]
-    left = np.clip(1 - since / HABIT_READINGS, 0, 1) * (since >= 0)
-    return np.asarray(docket["bar"] * left.astype(np.float32))
+    left = np.clip(1 - (seen[:, None] - barred_at) / HABIT_READINGS, 0, 1)
+    return np.asarray(first * left.astype(np.float32))

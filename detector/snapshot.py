@@ -117,7 +117,7 @@ def read_entry(value: bytes) -> Entry | str:
     except (msgspec.DecodeError, ValueError) as error:
         return f"expected an entry of the changelog, saw {value[:32]!r}: {error}"
     if entry.format != FORMAT:
-        return f"expected format {FORMAT}, saw {entry.format}"
+        return f"expected format {FORMAT}, saw {entry.format}: another version of ours wrote it"
     if entry.crc32c != _checksum(state=entry.state, pace=entry.pace, docket=entry.docket):
         return "expected other bytes for this crc32c: the entry is damaged"
     rows, kinds = len(entry.streams), len(entry.kinds)

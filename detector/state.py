@@ -19,7 +19,7 @@ DOCKET = np.dtype(
         ("open", np.bool_),
         ("critical", np.bool_),
         ("run", np.int32),  # readings in a row above the opening level
-        ("calm", np.int32),  # readings in a row below the closing level
+        ("calm", np.int32),  # readings in a row below the share of the peak that closes
         ("since_us", np.int64),  # event time of the run's first reading
         ("since_offset", np.int64),  # and its offset: the alert's identity
         ("quiet_until_us", np.int64),  # cool-down after an alert

@@ -21,9 +21,10 @@ from detector.group import Subscription
 from detector.records import Chunk, Message
 from detector.topics import create_topics
 from training.demo.broker import free_port
-from training.demo.fleet import CHANNELS, Fault, break_down, simulate
+from training.demo.fleet import CHANNELS, simulate
 
 BEGAN_S = 1_760_000_000
+FAR_OFF = 500.0  # bar; a broken sensor, which any model notices within readings
 
 
 def until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
@@ -171,11 +172,18 @@ def reading(ts_s: float, values: object) -> bytes:
     return json.dumps({"ts": ts_s, "values": values}).encode()
 
 
-def story(pumps: int, seconds: int, fault: Fault | None = None) -> list[tuple[bytes, bytes]]:
-    """Return records of a fleet, second by second."""
+def story(
+    pumps: int, seconds: int, broken: tuple[int, int, int] | None = None
+) -> list[tuple[bytes, bytes]]:
+    """Return records of a fleet, second by second.
+
+    Args:
+        broken: A pump whose pressure sensor breaks, at which second, and when it is mended.
+    """
     x = simulate(pumps, seconds, seed=3)
-    if fault:
-        break_down(x, fault, seed=4)
+    if broken:
+        pump, start, stop = broken
+        x[pump, start:stop, CHANNELS.index("pressure")] = FAR_OFF
     return [
         (
             b"pump-%d" % p,

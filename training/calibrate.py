@@ -93,13 +93,10 @@ def weigh_rows(
     for batch in batches(history, long, options.lanes, options.chunk):
         carry = start_fresh(model, carry, batch.fresh)
         read, after = model.unroll(batch.x.to(model.mean.device), carry)
-        evidence, chunk = carry.evidence, []
-        for t in range(batch.x.shape[1]):
-            weighed, evidence = model.weigh(Read(*(part[:, t] for part in read)), evidence)
-            chunk.append(torch.cat(weighed, 1))
+        weighed, evidence = model.weigh_all(read, carry.evidence)
         carry = after._replace(evidence=evidence)
         counts = batch.row >= 0
-        parts.append(torch.stack(chunk, 1).cpu()[torch.from_numpy(counts)])
+        parts.append(torch.cat(weighed, -1).cpu()[torch.from_numpy(counts)])
         rows.append(batch.row[counts])
     return torch.cat(parts), np.concatenate(rows)
 
@@ -255,7 +252,8 @@ class Memories:
         for number in np.unique(stream).tolist():
             own, first = rows[stream == number], self._streams[number].start
             seen = np.maximum(own[:, None] - np.arange(LONGEST), first)  # newest first
-            found.append(blocks(self._compressed(seen.ravel()).reshape(len(own), LONGEST, -1)))
+            u = self._compressed(seen.ravel())
+            found.append(blocks(u.reshape(len(own), -1), u.shape[1]))
         return torch.cat(found)
 
     def _compressed(self, rows: Ints) -> Tensor:

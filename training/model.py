@@ -20,6 +20,7 @@ from training.evidence.curves import compress
 from training.evidence.scoring import Evidence, Scoring
 from training.networks import build
 from training.networks.rings import lag
+from training.networks.rows import apart
 
 INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
 SEEN_LIMIT = 1e6  # standard deviations; keeps all that follows finite for any float32
@@ -123,12 +124,12 @@ class Autoencoder(nn.Module):
     @property
     def _widths(self) -> list[int]:
         past = self.network.delay * 3 * self.channels
-        return [self.network.state_width, self.channels, self.scoring.state_width, past]
+        return [self.network.state_width, self.channels, sum(self.scoring.widths), past]
 
     def fresh(self, streams: int) -> Carry:
         """Return what streams never seen leave behind: zeros."""
         zeros = torch.zeros(streams, self.state_width, device=self.mean.device)
-        return Carry(*torch.split(zeros, self._widths, 1))
+        return Carry(*apart(zeros, self._widths))
 
     # The step door ------------------------------------------------------------------------
 
@@ -142,13 +143,15 @@ class Autoencoder(nn.Module):
         Returns:
             expected, residual, score and the next state, as in the model file.
         """
-        before, forecast, evidence, past = torch.split(state, self._widths, 1)
+        network, channels, _, delayed = self._widths
+        parts = apart(state, [network, channels, *self.scoring.widths, delayed])
+        before, forecast, *evidence, past = parts
         z, missing = self._standardise(x, forecast)
         features, after = self.network.step(self._inputs(z), before)
         read, past = self._lag(Read(z, missing, features, forecast), past)
-        weighed, evidence = self.weigh(read, evidence)
+        weighed, kept = self.weigh(read, evidence)
         said = self.say(read, self.scoring.score(weighed))
-        return *said, torch.cat([after, self.network.ahead(features), evidence, past], 1)
+        return *said, torch.cat([after, self.network.ahead(features), *kept, past], 1)
 
     # The sequence door --------------------------------------------------------------------
 
@@ -160,11 +163,8 @@ class Autoencoder(nn.Module):
             carry: What the streams left behind.
         """
         read, after = self.unroll(x, carry)
-        scores, evidence = [], carry.evidence
-        for t in range(x.shape[1]):
-            weighed, evidence = self.weigh(Read(*(part[:, t] for part in read)), evidence)
-            scores.append(self.scoring.score(weighed))
-        return self.say(read, torch.stack(scores, 1)), after._replace(evidence=evidence)
+        weighed, evidence = self.weigh_all(read, carry.evidence)
+        return self.say(read, self.scoring.score(weighed)), after._replace(evidence=evidence)
 
     def unroll(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
         """Read whole sequences: [B, T, C] to features and forecasts.
@@ -198,12 +198,21 @@ class Autoencoder(nn.Module):
 
     # What both share ----------------------------------------------------------------------
 
-    def weigh(self, read: Read, evidence: Tensor) -> tuple[Evidence, Tensor]:
-        """Weigh one reading of each stream: evidence, and what it leaves behind [B, ...]."""
-        z, missing, error = (
-            part.index_select(1, self.judged) for part in (read.z, read.missing, self.miss(read))
-        )
-        return self.scoring.step(compress(z), missing, error, evidence)
+    def weigh_all(self, read: Read, evidence: Tensor) -> tuple[Evidence, Tensor]:
+        """Weigh whole sequences, reading by reading: [B, T, 1] each, and what is left behind."""
+        kept, weighed = apart(evidence, self.scoring.widths), []
+        for t in range(read.z.shape[1]):
+            now, kept = self.weigh(Read(*(part[:, t] for part in read)), kept)
+            weighed.append(now)
+        columns = (torch.stack(column, 1) for column in zip(*weighed, strict=True))
+        return Evidence(*columns), torch.cat(kept, 1)
+
+    def weigh(self, read: Read, state: Sequence[Tensor]) -> tuple[Evidence, list[Tensor]]:
+        """Weigh one reading of each stream: evidence, and the state of `training.evidence`."""
+        z, missing, error = read.z, read.missing, self.miss(read)
+        if len(self.judged) < self.channels:
+            z, missing, error = (part.index_select(1, self.judged) for part in (z, missing, error))
+        return self.scoring.step(compress(z), missing, error, state)
 
     def miss(self, read: Read) -> Tensor:
         """Return forecast minus seen, standardised units, 0 where missing: [..., C]."""

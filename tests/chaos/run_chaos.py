@@ -49,7 +49,8 @@ with warnings.catch_warnings():
 BUILD = Path(__file__).parents[2] / "build"
 MOMENTS, SECONDS, MOMENT_S = 80, 320, 0.12
 DRAIN_S = 90.0
-JUDGE = Judge(close_after=3, cool_down_s=5)
+# Both kinds of evidence open, grow and close, and often.
+JUDGE = Judge(false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5)
 PLACES = 3  # wires: members beyond share them
 
 
@@ -197,8 +198,7 @@ class Play:
             "delivery__checkpoint_interval_s": story.checkpoint_s,
             "delivery__transaction_timeout_s": 5,
             "delivery__watchdog_s": 60,
-            "judge__close_after": JUDGE.close_after,
-            "judge__cool_down_s": JUDGE.cool_down_s,
+            **{f"judge__{name}": value for name, value in JUDGE},
             "http__port": 0,
             "log__level": "debug",
         }

@@ -15,6 +15,7 @@ from detector.judge import rules
 from detector.model import OnnxModel, load
 from detector.records import Floats, Partition, Readings
 from training.calibrate import calibrate
+from training.channels import look
 from training.config import Config, Kind
 from training.config import Network as Sizes
 from training.data import History, Report, _sorted
@@ -146,12 +147,13 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "data": {"files": ["h.csv"], "channels": [f"c{c}" for c in range(C)]},
             "network": {"kind": request.param, **SIZES},
             "fit": {"epochs": 4, "lanes": 4, "chunk": 16, "learning_rate": 0.01, "noise": 0.05},
+            "score": {"warm_up": 20, "windows": 32, "levels": 8},
         }
     )
     x = np.stack([sines(seed) for seed in range(STREAMS)])
     history = as_history(x)
     shares = history.split(config.fit.shares, 60, 16)
-    fitted = fit(config, history, shares[0], shares[1])
+    fitted = fit(config, history, look(config.data.channels, history), shares[0], shares[1])
     about = {
         "name": "sines",
         "channels": [{"name": f"c{c}"} for c in range(C)],

@@ -15,7 +15,6 @@ from detector.check import check
 from detector.messages import ALERT_SCHEMA
 from detector.settings import read_settings
 from training.demo.broker import free_port
-from training.demo.fleet import Fault
 
 pytestmark = pytest.mark.broker
 
@@ -24,7 +23,7 @@ def test_a_fault_becomes_alerts_and_all_offsets_are_committed(
     broker: Broker, small_model: Path, tmp_path: Path
 ) -> None:
     topics = Topics(broker.bootstrap_servers).create()
-    records = story(3, 400, Fault("blockage", 1, 200, 320))
+    records = story(3, 400, (1, 200, 320))
     with Daemon(small_model, topics, tmp_path, output__scores_topic=topics.scores) as daemon:
         daemon.ready()
         topics.write(records)

@@ -13,7 +13,6 @@ from brokers import ApacheKafka, Broker, Tansu
 from daemons import Daemon, Topics, story, until
 
 from detector.topics import create_topics
-from training.demo.fleet import Fault
 
 pytestmark = pytest.mark.broker
 
@@ -22,7 +21,7 @@ def test_a_killed_daemon_goes_on_with_its_state_and_repeats_nothing(
     broker: Broker, small_model: Path, tmp_path: Path
 ) -> None:
     topics = Topics(broker.bootstrap_servers).create()
-    records = story(3, 400, Fault("blockage", 1, 200, 320))
+    records = story(3, 400, (1, 200, 320))
     quick = {"delivery__checkpoint_interval_s": 0.5}
     middle = 3 * 280  # in the middle of the alert
     with Daemon(small_model, topics, tmp_path, **quick) as daemon:
@@ -92,7 +91,7 @@ def test_what_streams_carry_can_be_looked_at(
     nothing = detector(topics, small_model, "state", "ls")
     assert nothing.returncode == 2
     assert "saw no such topic" in nothing.stderr
-    records = story(3, 280, Fault("blockage", 1, 200, 320))
+    records = story(3, 280, (1, 200, 320))
     with Daemon(small_model, topics, tmp_path) as daemon:
         daemon.ready()
         topics.write(records)

@@ -16,8 +16,8 @@ from detector.records import US_PER_S, Alert, Bools, Ints, Partition, Readings
 PARTITION = Partition("readings", 0)
 RULES = Rules(
     open_level=np.array([3], np.float32),
-    close_level=np.array([1], np.float32),
     critical_level=np.array([8], np.float32),
+    close_share=0.35,
     open_after=1,
     close_after=1,
     cool_down_us=3 * US_PER_S,

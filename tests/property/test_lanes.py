@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.config import Network
+from training.config import Network, Score
 from training.data import History, Piece, Report, _sorted
 from training.lanes import batches, cut, start_fresh
 from training.model import Autoencoder, Carry
@@ -122,7 +122,7 @@ def test_a_lane_reads_one_piece_after_another_and_says_where_each_begins(
 
 
 def test_a_lane_that_begins_a_piece_carries_nothing_into_it() -> None:
-    model = Autoencoder(2, Network(hidden=3, bottleneck=1, window=2), (1.0, 4.0))
+    model = Autoencoder(2, Network(hidden=3, bottleneck=1, window=2), Score(windows=4, levels=3))
     carry = Carry(*(torch.randn_like(part, requires_grad=True) for part in model.fresh(3)))
     for before, after in zip(
         carry, start_fresh(model, carry, np.array([False, True, False])), strict=True

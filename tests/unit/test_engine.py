@@ -14,8 +14,8 @@ from detector.records import US_PER_S, Alert, Partition, Readings
 PARTITION = Partition("readings", 3)
 RULES = Rules(
     open_level=np.array([3], np.float32),
-    close_level=np.array([1], np.float32),
     critical_level=np.array([30], np.float32),
+    close_share=0.35,
     open_after=2,
     close_after=2,
     cool_down_us=10 * US_PER_S,
@@ -162,8 +162,8 @@ def test_ids_are_the_same_in_a_replay_and_in_any_grouping() -> None:
 def test_ids_tell_streams_kinds_partitions_and_models_apart() -> None:
     state = manifest().calibration[0]
     both = manifest(calibration=(state, state.model_copy(update={"kind": "onset"})))
-    three, one, thirty = (np.array([level] * 2, np.float32) for level in (3, 1, 30))
-    two_kinds = Rules(three, one, thirty, open_after=2)
+    three, thirty = (np.array([level] * 2, np.float32) for level in (3, 30))
+    two_kinds = Rules(three, thirty, open_after=2)
     other_model = StubModel(manifest(version="1" * 64))
     said = [
         *run(rows([*CALM, 20, 20]), model=StubModel(both), rules=two_kinds).alerts,
@@ -175,6 +175,23 @@ def test_ids_tell_streams_kinds_partitions_and_models_apart() -> None:
     said += elsewhere.run(elsewhere.new_arena(), readings, Partition("readings", 4)).alerts
     assert [alert.kind for alert in said] == ["state", "onset", "state", "state", "state"]
     assert len({alert.id for alert in said}) == 5
+
+
+def test_an_alert_that_follows_another_at_once_has_an_id_of_its_own() -> None:
+    """It closes above the opening level, so that no reading between them was quiet."""
+    hasty = replace(RULES, open_after=1, close_after=1, cool_down_us=0)
+    alerts = run(rows([*CALM, 20, 6, 25]), rules=hasty).alerts
+    assert [alert.status for alert in alerts] == ["open", "close", "open"]
+    assert [alert.id == alerts[0].id for alert in alerts] == [True, True, False]
+    assert alerts[2].opened_us == alerts[2].at_us
+
+
+def test_a_gap_lifts_the_bar_for_what_is_told_again() -> None:
+    hasty = replace(RULES, open_after=1, close_after=1, cool_down_us=0)
+    told = [*CALM, 20, 6]
+    assert [a.status for a in run(rows([*told, 8]), rules=hasty).alerts] == ["open", "close"]
+    alerts = run(rows(told), rows([*CALM, 8], 300), rules=hasty).alerts
+    assert [alert.status for alert in alerts] == ["open", "close", "open"]
 
 
 def test_alerts_come_in_the_order_of_their_readings() -> None:

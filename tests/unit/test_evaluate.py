@@ -90,14 +90,14 @@ def config(small_run: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def pumps(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """Rows of two pumps; the second one's pressure is gone for a while."""
+    """Rows of two pumps; the second one's pressure sensor is broken for a while."""
     path = tmp_path_factory.mktemp("pumps") / "pumps.parquet"
     write_fleet(path, pumps=2, seconds=200, seed=5)
     rows: Rows = pq.read_table(path).to_pylist()
     for row in rows:
         row["anomaly"] = 0
     for row in rows[300:340]:
-        row.update(anomaly=1, pressure=0.0)
+        row.update(anomaly=1, pressure=500.0)
     return rows
 
 

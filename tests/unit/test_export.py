@@ -29,7 +29,7 @@ def test_the_manifest_says_what_the_design_asks(small_model: Path) -> None:
     assert [channel.name for channel in manifest.channels] == CHANNELS
     assert {channel.role for channel in manifest.channels} == {"telemetry"}
     assert (manifest.period_s, manifest.largest_gap_s, manifest.warm_up) == (1, 60, 20)
-    assert manifest.kinds == ("state",)
+    assert manifest.kinds == ("state", "onset")
     assert len(manifest.golden.x) == len(manifest.golden.score) >= 32
     assert None in {cell for row in manifest.golden.x for cell in row}
     record = manifest.training
@@ -68,7 +68,7 @@ def test_weights_are_plain_arrays(small_run: Path) -> None:
     with zipfile.ZipFile(small_run / "weights.npz") as archive:
         assert all(name.endswith(".npy") for name in archive.namelist())
     with np.load(small_run / "weights.npz", allow_pickle=False) as weights:
-        assert {weights[name].dtype.name for name in weights.files} == {"float32"}
+        assert {weights[name].dtype.name for name in weights.files} == {"float32", "int64"}
 
 
 def test_a_bound_may_be_infinite(small_model: Path, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 from fakes import manifest
 
 from detector.artifact import Calibration
-from detector.judge import Rules, judge, rules
+from detector.daemon import rules_of
+from detector.judge import HABIT, HABIT_READINGS, Rules, Verdicts, judge, rules
 from detector.records import US_PER_S, Floats
+from detector.settings import Judge
 from detector.state import DOCKET, Docket
 
 
@@ -19,12 +21,14 @@ def levels(*kinds: float) -> Floats:
 
 RULES = Rules(
     open_level=levels(3),
-    close_level=levels(1),
     critical_level=levels(9),
+    close_share=0.35,
     open_after=2,
     close_after=3,
     cool_down_us=5 * US_PER_S,
 )
+# One reading opens, the first below half of the peak closes, and only habit holds the next back.
+HASTY = Rules(levels(3), levels(999), 0.5, open_after=1, close_after=1)
 
 
 def stories(
@@ -38,15 +42,17 @@ def stories(
 
     o: opened, !: became critical, c: closed, and a dot for neither.
     """
-    kinds = len(scores[0])
+    kinds, seen = len(scores[0]), 0
     docket, said = np.zeros((1, kinds), DOCKET), [""] * kinds
     for t, row in enumerate(scores):
+        seen = 1 if t in restarts else seen + 1
         docket.flags.writeable = False  # whoever modifies it fails
         verdicts = judge(
             docket,
             levels(*row)[None],
             np.array([t * US_PER_S]),
             np.array([100 + t]),
+            seen=np.array([seen]),
             warm=np.array([t >= warm_from]),
             restarted=np.array([t in restarts]),
             rules=rules,
@@ -84,7 +90,7 @@ def test_nothing_out_of_the_ordinary_changes_nothing() -> None:
     docket = np.zeros((2, 1), DOCKET)
     no = np.zeros(2, np.bool_)
     scores, times = np.full((2, 1), 2, np.float32), np.array([1, 2])
-    verdicts = judge(docket, scores, times, times, warm=~no, restarted=no, rules=RULES)
+    verdicts = judge(docket, scores, times, times, seen=times, warm=~no, restarted=no, rules=RULES)
     assert verdicts.docket is docket
     assert not (verdicts.opened | verdicts.escalated | verdicts.closed).any()
 
@@ -94,9 +100,82 @@ def test_it_closes_after_so_many_calm_readings_in_a_row() -> None:
     assert story(4, 4, 1, 1, 1) == ".o..c"
 
 
-def test_between_the_levels_it_stays_open() -> None:
+def test_below_the_opening_level_but_not_the_share_of_its_peak_it_stays_open() -> None:
     assert story(4, 4, *[2] * 20) == ".o".ljust(22, ".")
     assert story(4, 4, 0, 0, 2, 0, 0, 4, 0, 0, 0) == ".o........c"
+
+
+def test_a_small_and_a_large_alert_close_at_levels_of_their_own() -> None:
+    assert story(4, 4, 1.5, 1.5, 1.5) == ".o..."
+    assert story(4, 4, 1.3, 1.3, 1.3) == ".o..c"
+    wide = replace(RULES, critical_level=levels(999))
+    assert story(40, 40, 15, 15, 15, rules=wide) == ".o..."
+    assert story(40, 40, 13, 13, 13, rules=wide) == ".o..c"
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_what_closes_is_below_the_share_of_the_peak_and_not_at_it(share: float) -> None:
+    part = replace(HASTY, close_share=share)
+    assert story(8, *[8 * share] * 5, rules=part) == "o....."
+    assert story(8, *[8 * share - 0.01] * 2, rules=part) == "oc."
+
+
+def test_the_level_that_closes_rises_with_the_peak() -> None:
+    assert story(4, 4, 4, 4, 4) == ".o..."
+    assert story(4, 4, 16, 4, 4, 4) == ".o!..c"
+
+
+def test_the_peak_of_an_alert_before_is_forgotten() -> None:
+    alerts = [100, 1, *[0] * HABIT_READINGS, 4, 2.1, 2.1, 1.9]
+    assert story(*alerts, rules=HASTY) == "oc" + "." * HABIT_READINGS + "o..c"
+
+
+def bar(closed_with: float, readings: int) -> float:
+    """Return above what a stream must score so many readings after an alert of `HASTY`."""
+    first = max(HABIT * closed_with, 3)
+    return 3 + (first - 3) * max(1 - readings / HABIT_READINGS, 0)
+
+
+@pytest.mark.parametrize("readings", [1, 2, 50, 100, 150, 199, 200, 201, 400])
+def test_the_bar_after_an_alert_falls_linearly_to_the_opening_level(readings: int) -> None:
+    told = [10, 4.5, *[0] * (readings - 1)]  # it closes with 4.5: twice that opens the next
+    said = "oc" + "." * (readings - 1)
+    level = bar(4.5, readings)
+    assert story(*told, level + 0.01, rules=HASTY) == said + "o"
+    assert story(*told, level - 0.01, rules=HASTY) == said + "."
+
+
+def test_what_closes_quietly_raises_no_bar() -> None:
+    assert story(10, 1.4, 2.9, 3.1, rules=HASTY) == "oc.o"
+
+
+def test_a_raised_bar_is_for_opening_and_not_for_staying_open() -> None:
+    assert story(10, 4.5, 9, 5, 5, 4, rules=HASTY) == "oco..c"
+
+
+def test_the_bar_holds_each_reading_of_a_run_back() -> None:
+    patient = replace(HASTY, open_after=2)
+    assert story(10, 10, 4.5, 8.8, 8.8, 9, 9, rules=patient) == ".oc...o"
+
+
+def test_what_follows_an_alert_that_closed_above_the_opening_level_is_another_alert() -> None:
+    told, docket = stories([[10], [4.5], [9]], HASTY)
+    assert told == ["oco"]
+    assert docket[["since_us", "since_offset"]].tolist() == [(2 * US_PER_S, 102)]
+
+
+@pytest.mark.parametrize("later", range(12))
+def test_a_restart_lifts_the_bar_for_good(later: int) -> None:
+    """Also for when the stream has seen again as many readings as when it closed."""
+    told = [0, 0, 0, 10, 4.5, 0]
+    assert story(*told, 4, rules=HASTY) == "...oc.."
+    said = story(*told, *[0] * later, 4, rules=HASTY, restarts={6})
+    assert said == "...oc." + "." * later + "o"
+
+
+def test_what_a_restart_closed_raises_no_bar() -> None:
+    assert story(10, 10, 4, rules=HASTY, restarts={1}) == "oco"
+    assert story(10, 10, 4, rules=HASTY) == "o.c"
 
 
 def test_nothing_opens_before_the_cool_down_has_passed() -> None:
@@ -148,8 +227,8 @@ def test_an_alert_remembers_its_first_reading_and_its_peak() -> None:
 def test_each_kind_of_evidence_has_a_story_of_its_own() -> None:
     one = [4, 4, 10, 0, 0, 0, 4, 4, 4]
     other = [0, 40, 40, 40, 90, 90, 0, 0, 0]
-    both = Rules(levels(3, 30), levels(1, 10), levels(9, 80), 2, 3, 5 * US_PER_S)
-    alone = replace(both, open_level=levels(30), close_level=levels(10), critical_level=levels(80))
+    both = Rules(levels(3, 30), levels(9, 80), 0.35, 2, 3, 5 * US_PER_S)
+    alone = replace(both, open_level=levels(30), critical_level=levels(80))
     together, _ = stories(list(zip(one, other, strict=True)), both)
     assert together == [story(*one), story(*other, rules=alone)]
     assert together == [".o!..c...", "..o.!...c"]
@@ -163,6 +242,7 @@ def test_each_stream_of_a_tick_has_a_story_of_its_own() -> None:
         np.array([[10], [4], [4]], np.float32),
         np.full(3, 9 * US_PER_S),
         np.arange(3),
+        seen=np.full(3, 9),
         warm=yes,
         restarted=~yes,
         rules=RULES,
@@ -170,6 +250,41 @@ def test_each_stream_of_a_tick_has_a_story_of_its_own() -> None:
     assert verdicts.escalated[:, 0].tolist() == [True, False, False]
     assert verdicts.opened[:, 0].tolist() == [False, True, False]
     assert verdicts.docket["open"][:, 0].tolist() == [True, True, False]
+
+
+def tick(docket: Docket, scores: Floats, t: int, seen: int, *, restarted: bool) -> Verdicts:
+    every = np.ones(len(scores), np.int64)
+    return judge(
+        docket,
+        scores,
+        t * US_PER_S * every,
+        t * every,
+        seen=seen * every,
+        warm=every > 0,
+        restarted=np.full(len(scores), restarted),
+        rules=HASTY,
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_shares_a_tick_changes_neither_verdicts_nor_what_is_remembered(seed: int) -> None:
+    """Most scores are quiet: alone, a stream's ticks are often those that change nothing."""
+    random = np.random.default_rng(seed)
+    scores = random.choice([0, 2, 4, 4.5, 9, 50], (600, 4, 1), p=[0.7, 0.1, 0.05, 0.05, 0.05, 0.05])
+    restarts = set(random.integers(0, 600, 4).tolist())
+    together, alone = np.zeros((4, 1), DOCKET), [np.zeros((1, 1), DOCKET) for _ in range(4)]
+    seen = 0
+    for t, row in enumerate(scores.astype(np.float32)):
+        seen, restarted = (1, True) if t in restarts else (seen + 1, False)
+        whole = tick(together, row, t, seen, restarted=restarted)
+        parts = [
+            tick(alone[b], row[b : b + 1], t, seen, restarted=restarted) for b in range(len(row))
+        ]
+        together, alone = whole.docket, [part.docket for part in parts]
+        assert together.tobytes() == b"".join(docket.tobytes() for docket in alone)
+        for name in ("opened", "escalated", "closed"):
+            want = [getattr(part, name).item() for part in parts]
+            assert getattr(whole, name)[:, 0].tolist() == want
 
 
 @pytest.mark.parametrize("alarms_per_day", [0.01, 0.1, 10])
@@ -182,15 +297,23 @@ def test_levels_are_ordered_and_allow_the_rate_that_was_asked_for(
         calm.model_dump() | {"kind": "onset", "shape": shape, "extremal_index": 0.2}
     )
     made = rules(manifest(calibration=(calm, wild), period_s=2.0), alarms_per_day)
-    assert (made.close_level < made.open_level).all()
     assert (made.open_level < made.critical_level).all()
     for k, calibration in enumerate((calm, wild)):
-        for level, factor in ((made.open_level, 1), (made.close_level, 10)):
+        for level, factor in ((made.open_level, 1), (made.critical_level, 0.01)):
             above = float(calibration.probability(np.array(float(level[k]))))
             a_day = above * 86_400 / 2.0 * calibration.extremal_index
             assert a_day == pytest.approx(alarms_per_day * factor, rel=1e-3)
 
 
 def test_rules_carry_the_patience_they_are_given() -> None:
-    made = rules(manifest(), 0.1, open_after=3, close_after=7, cool_down_s=1.5)
-    assert (made.open_after, made.close_after, made.cool_down_us) == (3, 7, 1_500_000)
+    made = rules(manifest(), 0.1, close_share=0.6, open_after=3, close_after=7, cool_down_s=1.5)
+    seen = (made.close_share, made.open_after, made.close_after, made.cool_down_us)
+    assert seen == (0.6, 3, 7, 1_500_000)
+
+
+def test_what_is_not_set_is_the_same_for_the_daemon_and_for_a_file() -> None:
+    assert rules_of(manifest(), Judge()) == rules(manifest(), Judge().false_alarms_per_stream_day)
+    asked = Judge(close_share=0.6, open_after=3, close_after=7, cool_down_s=1.5)
+    made = rules_of(manifest(), asked)
+    seen = (made.close_share, made.open_after, made.close_after, made.cool_down_us)
+    assert seen == (0.6, 3, 7, 1_500_000)

@@ -143,8 +143,8 @@ WRONG = {
         r"golden\.x to be \[48, 5]",
     ),
     "a kind more": (
-        lambda m: m | {"calibration": [*m["calibration"], m["calibration"][0] | {"kind": "onset"}]},
-        r"golden\.score to be \[48, 2]",
+        lambda m: m | {"calibration": [*m["calibration"], m["calibration"][0] | {"kind": "drift"}]},
+        r"golden\.score to be \[48, 3]",
     ),
     "levels without exceedance": (calibrated(exceedance=[0.02]), "exceedance"),
     "no levels": (calibrated(levels=[], exceedance=[]), "levels"),

@@ -34,9 +34,9 @@ BAD = {  # what is wrong with a row -> what it holds, and the reason that is giv
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """Readings of some pumps as they come, a few of them bad; the last pump loses pressure."""
+    """Readings of some pumps as they come, a few bad; the last pump's pressure sensor breaks."""
     x = simulate(PUMPS, SECONDS, seed=3).astype(np.float32)
-    x[-1, 50:, 2] = 0
+    x[-1, 50:, 2] = 500
     x[0, 10:20, 4] = np.nan
     made = []
     for n in range(PUMPS * SECONDS):
@@ -116,7 +116,10 @@ def test_each_row_in_gives_a_row_out_with_the_engine_s_numbers(
     assert trace is not None
     scored = np.array(good)[trace.scored].tolist()
     assert len(scored) == len(rows) - len(BAD)
-    wanted = {"score": trace.score[:, 0], "alert": trace.alerting[:, 0].astype(np.float32)}
+    wanted = {}
+    for k, kind in enumerate(model.manifest.kinds):
+        wanted |= {f"score_{kind}": trace.score[:, k]}
+        wanted |= {f"alert_{kind}": trace.alerting[:, k].astype(np.float32)}
     for c, channel in enumerate(CHANNELS):
         wanted |= {f"expected_{channel}": trace.expected[:, c]}
         wanted |= {f"residual_{channel}": trace.residual[:, c]}
@@ -124,9 +127,11 @@ def test_each_row_in_gives_a_row_out_with_the_engine_s_numbers(
         got = column(out, name)
         assert got[scored].tobytes() == want[trace.scored].tobytes(), name
         assert np.isnan(np.delete(got, scored)).all(), name
-    tail = model.manifest.calibration[0].probability(trace.score[trace.scored, 0].astype(float))
-    np.testing.assert_array_equal(column(out, "probability", np.float64)[scored], tail)
-    assert 5 < wanted["alert"].sum() < 40
+    for k, calibration in enumerate(model.manifest.calibration):
+        tail = calibration.probability(trace.score[trace.scored, k].astype(float))
+        told_of = column(out, f"probability_{calibration.kind}", np.float64)[scored]
+        np.testing.assert_array_equal(told_of, tail)
+    assert 5 < wanted["alert_state"].sum() < 40
 
 
 def test_what_became_of_the_rows_is_said(
@@ -164,7 +169,7 @@ def test_columns_of_json_lines_may_be_nested(
     options = [part for c in CHANNELS for part in ("--column", f"{c}=values.{c}")]
     source = write(tmp_path / "b.jsonl", nested)
     assert score(small_model, source, other, "--column", "stream=id", *options) == 0
-    scores = [pq.read_table(path)["score"] for path in (plain, other)]
+    scores = [pq.read_table(path)["score_state"] for path in (plain, other)]
     assert scores[0].equals(scores[1])
 
 

@@ -91,7 +91,7 @@ UNUSABLE = {
     "new": (Kept(), bounds(committed=None), ""),
     "missing": (Kept(), bounds(), "expected a mark for offset 100, saw none"),
     "damaged": (broken(), bounds(), "crc32c"),
-    "damaged: format": (newer(), bounds(), f"expected format {FORMAT}"),
+    "damaged: format": (newer(), bounds(), f"expected format {FORMAT}, saw {FORMAT + 1}: another"),
     "damaged: width": (narrow(), bounds(), "expected 1 rows of 3 numbers"),
     "damaged: models": (mixed(), bounds(), "saw that of several"),
     "other_topic": (
@@ -156,11 +156,12 @@ def test_numbers_in_keys() -> None:
 
 def test_the_layout_of_rows_belongs_to_the_format() -> None:
     """Whoever changes one changes FORMAT, or state of before is misread."""
-    assert FORMAT == 1
-    assert (PACE.itemsize, DOCKET.itemsize) == (16, 38)
+    assert FORMAT == 2
+    assert (PACE.itemsize, DOCKET.itemsize) == (16, 50)
     assert PACE.names == ("last_us", "seen")
     assert DOCKET.names == (
         "open", "critical", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
+        "bar", "barred_at",
     )  # fmt: skip
     fields = [field.name for field in msgspec.structs.fields(Entry)]
     assert fields == [

@@ -78,6 +78,12 @@ def test_every_variable_that_help_lists_can_be_set(environment: pytest.MonkeyPat
         ("DETECTOR_DELIVERY__COMMIT_INTERVAL_S", "0", "DETECTOR_DELIVERY__COMMIT_INTERVAL_S"),
         ("DETECTOR_DELIVERY__COMMIT_INTERVAL_S", "inf", "DETECTOR_DELIVERY__COMMIT_INTERVAL_S"),
         ("DETECTOR_JUDGE__OPEN_AFTER", "1.5", "DETECTOR_JUDGE__OPEN_AFTER"),
+        (
+            "DETECTOR_JUDGE__CLOSE_SHARE",
+            "0",
+            "DETECTOR_JUDGE__CLOSE_SHARE.*greater than 0.*saw '0'",
+        ),
+        ("DETECTOR_JUDGE__CLOSE_SHARE", "1", "DETECTOR_JUDGE__CLOSE_SHARE.*less than 1.*saw '1'"),
         ("DETECTOR_LOG__LEVEL", "loud", "DETECTOR_LOG__LEVEL"),
     ],
 )

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from detector.records import Doubles
+from training.channels import look
 from training.config import Config
 from training.data import History, Piece, Report, _sorted
-from training.run import _channels
 from training.train import Fitted, fit, validate
 
 ROWS = 600
@@ -37,7 +37,9 @@ def history(x: Doubles) -> History:
 
 
 def fitted(x: Doubles, **options: object) -> Fitted:
-    return fit(config(**options), history(x), [Piece(0, 400)], [Piece(400, 600)])
+    settings, told = config(**options), history(x)
+    channels = look(settings.data.channels, told)
+    return fit(settings, told, channels, [Piece(0, 400)], [Piece(400, 600)])
 
 
 def test_the_seed_decides_every_weight() -> None:
@@ -66,12 +68,13 @@ def test_it_ends_without_progress_and_keeps_the_best_pass() -> None:
     assert not run.model.training
 
 
-@pytest.mark.parametrize("constant", [0.0, 7e5, -1e-3, np.nan])
-def test_a_constant_channel_is_not_scored_and_named(constant: float) -> None:
+@pytest.mark.parametrize("constant", [0.5, 7e5, -1e-3])
+def test_a_constant_channel_is_named_and_not_shown_to_the_network(constant: float) -> None:
     run = fitted(toy(constant), epochs=1)
-    assert run.model.scored.tolist() == [1, 1, 0]
-    roles = {channel["name"]: channel["role"] for channel in _channels(config(), run.model)}
-    assert roles == {"sine": "telemetry", "cosine": "telemetry", "constant": "constant"}
+    assert run.model.moves.tolist() == [1, 1, 0]
+    assert run.model.judged.tolist() == [0, 1, 2]
+    assert float(run.model.scale[2]) == pytest.approx(abs(constant) / 100)
+    assert look(config().data.channels, history(toy(constant))).roles[2] == "constant"
     assert np.isfinite([loss[:3] for loss in run.losses]).all()
 
 
@@ -80,8 +83,8 @@ def test_missing_values_do_not_move_mean_and_scale() -> None:
     x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
     x[0] = np.nan
     model = fitted(x, epochs=1).model
-    np.testing.assert_allclose(model.mean, np.nanmean(x[:400], 0), rtol=1e-5)
-    np.testing.assert_allclose(model.scale[:2], np.nanstd(x[:400, :2], 0), rtol=1e-4)
+    np.testing.assert_allclose(model.mean, np.nanmean(x, 0), rtol=1e-5)
+    np.testing.assert_allclose(model.scale[:2], np.nanstd(x[:, :2], 0), rtol=1e-4)
 
 
 def test_nothing_is_carried_from_one_piece_into_the_next() -> None:
@@ -94,3 +97,14 @@ def test_nothing_is_carried_from_one_piece_into_the_next() -> None:
     apart = (80 * loss(pieces[0]) + 120 * loss(pieces[1])) / 200
     assert loss(*pieces) == pytest.approx(apart, rel=1e-5)
     assert loss(Piece(400, 600)) != pytest.approx(apart, rel=1e-3)
+
+
+def test_a_flag_informs_and_is_not_scored_unless_told_so() -> None:
+    x = toy()
+    x[:, 2] = np.arange(ROWS) % 7 == 0
+    assert look(config().data.channels, history(x)).roles == ["telemetry", "telemetry", "status"]
+    assert fitted(x, epochs=1).model.judged.tolist() == [0, 1]
+    told = [c.model_copy(update={"role": "telemetry"}) for c in config().data.channels]
+    assert look(told, history(x)).judged == [0, 1, 2]
+    only = np.stack([x[:, 2]] * 3, 1)
+    assert look(config().data.channels, history(only)).judged == [0, 1, 2]

@@ -5,11 +5,14 @@ beat (Paparrizos et al., "TSB-UAD", PVLDB 2022). Axes: B streams, C channels, D 
 K windows kept.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from training.evidence.curves import held, log1p
 from training.evidence.windows import BLOCKS, LONGEST, window
+from training.networks.rows import total
 
 SLOW = 2000.0  # readings over which a stream's own distance becomes normal for it
 LEAST_DISTANCE = 0.1  # below, the difference of two large numbers is all rounding
@@ -26,40 +29,33 @@ class Novelty(nn.Module):
     def __init__(self, channels: int, windows: int) -> None:
         """Take C and K."""
         super().__init__()
-        self.channels = channels
-        self.state_width = (LONGEST - 1) * channels + 2
+        self.widths = [(LONGEST - 1) * channels, 1, 1]
         self.register_buffer("memory", torch.zeros(windows, len(BLOCKS) * channels))
         self.register_buffer("usual", torch.ones(()))
         self.register_buffer("skill", torch.ones(()))
 
-    def step(self, u: Tensor, state: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Look one reading of each stream up.
 
         Args:
             u: [B, C] compressed, standardised readings.
-            state: [B, N].
-            new: [B, 1] bool: the stream's first reading.
+            state: The last readings [B, 31 C], what distance is usual for the stream beyond the
+                usual one [B, 1], and evidence that is held [B, 1].
 
         Returns:
             Evidence [B, 1] in e-foldings, distance [B, 1], and the state for the next reading.
         """
-        ring, slow, before = torch.split(state, [self.state_width - 2, 1, 1], 1)
-        ring = torch.where(new, u.repeat(1, LONGEST - 1), ring)
+        ring, slow, before = state
         seen, ring = window(u, ring)
         distance = self.distance(seen)
-        evidence, after = self.judge(distance, torch.cat([slow, before], 1))
-        return evidence, distance, torch.cat([ring, after], 1)
-
-    def distance(self, seen: Tensor) -> Tensor:
-        """Return the distance to the nearest window of the memory, [..., D] -> [..., 1]."""
-        own = (self.memory * self.memory).sum(-1)
-        rest = (own - 2 * (seen @ self.memory.T)).amin(-1, keepdim=True)
-        norm = seen.square() @ seen.new_ones(seen.shape[-1], 1)
-        return (norm + rest).clamp(min=LEAST_DISTANCE**2).sqrt()
-
-    def judge(self, distance: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn distances [B, 1] into evidence, given [B, 2] what is usual here and what is held."""
-        slow, before = torch.split(state, 1, 1)
         excess = torch.relu(distance - self.usual)
         evidence = held(log1p(torch.relu(excess - slow) / self.usual), before, HELD)
-        return self.skill * evidence, torch.cat([slow + (excess - slow) / SLOW, evidence], 1)
+        return self.skill * evidence, distance, [ring, slow + (excess - slow) / SLOW, evidence]
+
+    def distance(self, seen: Tensor) -> Tensor:
+        """Return the distance to the nearest window of the memory, [B, D] -> [B, 1]."""
+        # |a - b|^2 = |a|^2 + (|b|^2 - 2 a b), the brackets as one product.
+        own = (self.memory * self.memory).sum(-1, keepdim=True)
+        rest = torch.cat([seen, seen[:, :1] * 0 + 1], 1) @ torch.cat([-2 * self.memory, own], 1).T
+        square = total(seen * seen) + rest.amin(-1, keepdim=True)
+        return square.clamp(min=LEAST_DISTANCE**2).sqrt()

@@ -4,6 +4,8 @@ Nothing is frozen and nothing forgotten: what was seen once is known from then o
 event is told once. Axes: B streams, C channels, L levels a channel.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ GROWN = 100.0  # readings before they are told
 SHAPE = 0.6  # weight of an unusual window beside a new level
 HABIT = 0.6  # part of the last surprise that the next one must exceed
 FADES = 100.0  # readings over which that is forgotten
+OFFSET = 1000.0  # more than any compressed reading
 LEAST_VARIANCE = 1e-6
 
 
@@ -26,53 +29,51 @@ class Onset(nn.Module):
         """Take C and L."""
         super().__init__()
         self.channels, self.levels = channels, levels
-        # Levels, how many there are, mean and variance of surprise; of the window's; the bar.
-        self._widths = [levels * channels, channels, channels, channels, 1, 1, 1]
-        self.state_width = sum(self._widths)
-        self.register_buffer("place", torch.arange(levels).to(torch.float32))
-
-    place: Tensor  # [L]
+        # Levels, how many there were, mean and variance of surprise; of the window's; the bar.
+        self.widths = [levels * channels, channels, channels, channels, 1, 1, 1]
 
     def step(
-        self, u: Tensor, distance: Tensor, state: Tensor, seen: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, u: Tensor, distance: Tensor, state: Sequence[Tensor], seen: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """Compare one reading of each stream with its life so far.
 
         Args:
             u: [B, C] compressed, standardised readings.
             distance: [B, 1] of the window from the memory of normal.
-            state: [B, N].
+            state: Parts of `widths`, [B, width] each.
             seen: [B, 1] readings of the stream before this one.
 
         Returns:
             Evidence [B, 1], and the state for the next reading.
         """
-        levels, used, mean, variance, *shape, bar = torch.split(state, self._widths, 1)
+        levels, used, mean, variance, odd_mean, odd_variance, bar = state
         new, levels, used = self._level(u, levels, used)
         count = (seen - YOUNG + 1).clamp(min=1)
         counts = seen >= YOUNG
         surprise, mean, variance = _standardise(new, mean, variance, count, counts)
-        odd, *shape = _standardise(distance, shape[0], shape[1], count, counts)
-        score = pooled(log1p(surprise)) + SHAPE * log1p(odd)
+        odd, odd_mean, odd_variance = _standardise(distance, odd_mean, odd_variance, count, counts)
+        both = log1p(torch.cat([surprise, odd], 1))
+        score = pooled(both[:, :-1]) + SHAPE * both[:, -1:]
         score = torch.where(seen >= GROWN, score, 0.0)
         told = score - HABIT * bar
         bar = torch.maximum(bar * (1 - 1 / FADES), score)
-        return told, torch.cat([levels, used, mean, variance, *shape, bar], 1)
+        return told, [levels, used, mean, variance, odd_mean, odd_variance, bar]
 
     def _level(self, u: Tensor, levels: Tensor, used: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the distance to the nearest level [B, C], and the levels with this one."""
-        known = levels.reshape(u.shape[0], self.channels, self.levels)
-        wide = u.unsqueeze(-1)
-        inside = self.place < used.unsqueeze(-1)
-        apart = torch.where(inside, (wide - known).abs(), 1e9).amin(-1)
+        """Return the distance to the nearest level [B, C], and the levels with this one.
+
+        Levels are kept with an offset, so that an empty place, 0, is far from all of them.
+        """
+        known = levels.reshape(levels.shape[0], self.channels, self.levels)
+        here = (u + OFFSET).unsqueeze(-1)
+        apart = (here - known).abs().amin(-1)
         none = used == 0
         add = none | (apart > APART)
         # The oldest level makes room where there are too many.
-        turn = used - self.levels * torch.floor(used / self.levels)
-        here = (self.place == turn.unsqueeze(-1)) & add.unsqueeze(-1)
-        known = torch.where(here, wide, known)
-        used = used + add.to(u.dtype)
-        return torch.where(none, 0.0, apart), known.flatten(1), used
+        turn = (used - self.levels * torch.floor(used / self.levels)).long().unsqueeze(-1)
+        kept = torch.where(add.unsqueeze(-1), here, known.gather(-1, turn))
+        known = known.scatter(-1, turn, kept)
+        return torch.where(none, 0.0, apart), known.flatten(1), used + add.to(u.dtype)
 
 
 def _standardise(

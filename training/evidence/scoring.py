@@ -1,8 +1,10 @@
 """All evidence of a reading to two scores: `state` and `onset`.
 
-Axes: B streams, T readings, C channels that are scored, K kinds.
+Axes: B streams, V channels that are scored, K kinds.
 """
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -37,7 +39,7 @@ class Scoring(nn.Module):
     trust: Tensor  # [] weight of a shift, from how large it is on normal readings
 
     def __init__(self, channels: int, options: Score) -> None:
-        """Take C and the sizes of the memories; one of 0 leaves its evidence out."""
+        """Take V and the sizes of the memories; one of 0 leaves its evidence out."""
         super().__init__()
         self.channels = channels
         self.shift = Shift(channels)
@@ -53,42 +55,43 @@ class Scoring(nn.Module):
         return ("state", "onset") if self.onset else ("state",)
 
     @property
-    def state_width(self) -> int:
-        """N: readings seen, the last reading, and what each evidence keeps."""
-        return sum(self._widths)
+    def widths(self) -> list[int]:
+        """Of the parts of the state: readings seen, the last one, and what evidence keeps."""
+        return [1, self.channels, *(width for part in self._parts for width in part)]
 
     @property
-    def _widths(self) -> list[int]:
+    def _parts(self) -> list[list[int]]:
         parts = (self.shift, self.surprise, self.novelty, self.onset)
-        return [1, self.channels, *(part.state_width if part else 0 for part in parts)]
+        return [part.widths if part else [] for part in parts]
 
     def step(
-        self, u: Tensor, missing: Tensor, error: Tensor, state: Tensor
-    ) -> tuple[Evidence, Tensor]:
+        self, u: Tensor, missing: Tensor, error: Tensor, state: Sequence[Tensor]
+    ) -> tuple[Evidence, list[Tensor]]:
         """Weigh one reading of each stream.
 
         Args:
-            u: [B, C] compressed, standardised readings.
-            missing: [B, C] bool; the last reading stands in.
-            error: [B, C] of the network's forecast, standardised units; 0 where missing.
-            state: [B, N].
+            u: [B, V] compressed, standardised readings.
+            missing: [B, V] bool; the last reading stands in.
+            error: [B, V] of the network's forecast, standardised units; 0 where missing.
+            state: Parts of `widths`, [B, width] each.
 
         Returns:
             The evidence, and the state for the next reading.
         """
-        seen, last, shift, surprise, novelty, onset = torch.split(state, self._widths, 1)
+        seen, last, rest = state[0], state[1], iter(state[2:])
+        shift, surprise, novelty, onset = (list(islice(rest, len(p))) for p in self._parts)
         u = torch.where(missing, last, u)
         moved, shift = self.shift.step(u, shift, seen >= self.settle)
         wrong, surprise = self.surprise.step(error, surprise)
         far = told = distance = torch.zeros_like(seen)
         if self.novelty:
-            far, distance, novelty = self.novelty.step(u, novelty, seen == 0)
+            far, distance, novelty = self.novelty.step(u, novelty)
         if self.onset:
             told, onset = self.onset.step(u, distance, onset, seen)
         evidence = Evidence(self.trust * pooled(moved), NOVELTY * far, SURPRISE * wrong, told)
-        return evidence, torch.cat([seen + 1, u, shift, surprise, novelty, onset], 1)
+        return evidence, [seen + 1, u, *shift, *surprise, *novelty, *onset]
 
     def score(self, evidence: Evidence) -> Tensor:
-        """Return one column a kind, [B, K]."""
+        """Return one column a kind, [..., K]."""
         state = evidence.shift + evidence.novelty + evidence.surprise
-        return torch.cat([state, evidence.onset], 1) if self.onset else state
+        return torch.cat([state, evidence.onset], -1) if self.onset else state

@@ -5,6 +5,7 @@ Channels that drift (temperatures) and channels that hold differ by how well the
 them, and that is measured all the time. Axes: B streams, C channels, M baselines.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,11 +27,15 @@ CLOSE = 0.5  # of the channel's own peak; below, they go on
 
 
 class Memory(NamedTuple):
-    """What a stream leaves behind, [B, C] each but for the baselines [B, M, C]."""
+    """What a stream leaves behind, [B, C] each but for the baselines."""
 
     fast: Tensor
-    near: Tensor  # [B, 3, C] a cascade of means: the stream, LAG readings late
-    far: Tensor  # [B, 3, C] another one after it: 3 LAG late
+    near_1: Tensor  # a cascade of means, the last of which is the stream, LAG readings late
+    near_2: Tensor
+    near: Tensor
+    far_1: Tensor  # another one after it, 3 LAG late
+    far_2: Tensor
+    far: Tensor
     error_near: Tensor  # mean square of the stream about it
     error_far: Tensor
     side: Tensor  # sign of the last deviation
@@ -38,31 +43,34 @@ class Memory(NamedTuple):
     learnt: Tensor  # readings that the statistics rest on
     age: Tensor  # readings since they stopped; 0 while they learn
     peak: Tensor  # highest evidence since; 0 while they learn
-    baseline: Tensor
-    error: Tensor
+    baseline: Tensor  # [B, M, C]
+    error: Tensor  # [B, M, C]
 
 
-_PARTS = [1, 3, 3, 1, 1, 1, 1, 1, 1, 1, len(BASELINES), len(BASELINES)]
+_LEVELS = ("fast", "near_1", "near_2", "near", "far_1", "far_2", "far")
+_PARTS = (*[1] * 14, len(BASELINES), len(BASELINES))
 
 
 class Shift(nn.Module):
     """Evidence that the mean of a channel left its baseline, in standard deviations."""
 
+    rate: Tensor  # [1, M, 1]
+
     def __init__(self, channels: int) -> None:
         """Take C."""
         super().__init__()
         self.channels = channels
-        self.state_width = sum(_PARTS) * channels
+        self.widths = [part * channels for part in _PARTS]
         self.register_buffer("rate", 1 / torch.tensor(BASELINES).reshape(1, -1, 1))
 
-    rate: Tensor  # [1, M, 1]
-
-    def step(self, u: Tensor, state: Tensor, settled: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, u: Tensor, state: Sequence[Tensor], settled: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """Compare one reading of each stream with its past.
 
         Args:
             u: [B, C] compressed, standardised readings.
-            state: [B, N].
+            state: The parts of `Memory`, [B, width] each.
             settled: [B, 1] bool: enough was seen for a deviation to be believed.
 
         Returns:
@@ -74,60 +82,66 @@ class Shift(nn.Module):
         walk = torch.relu(memory.error_far - memory.error_near) / (2 * LAG)
         spread = variance + LEAST_VARIANCE + DRIFT * walk * memory.age
         freedom = memory.looks + FREEDOM
-        evidence = ((freedom + 1) * log1p(deviation.square() / spread / freedom)).sqrt()
+        evidence = ((freedom + 1) * log1p(deviation * deviation / (spread * freedom))).sqrt()
 
-        away = (memory.age > 0) & (evidence >= CLOSE * memory.peak)
-        away = away | ((memory.age == 0) & (evidence > OPEN) & settled)
-        kept = memory._replace(
-            fast=fast,
-            age=memory.age + 1,
-            peak=torch.maximum(memory.peak, evidence),
+        was_away = memory.age > 0
+        away = (was_away & (evidence >= CLOSE * memory.peak)) | (
+            ~was_away & (evidence > OPEN) & settled
         )
-        learnt = self._learn(u, fast, deviation, memory)
-        parts = [
-            torch.where(away.unsqueeze(1), old, new)
-            for old, new in zip(map(_wide, kept), map(_wide, learnt), strict=True)
-        ]
-        return evidence, torch.cat(parts, 1).reshape(u.shape[0], self.state_width)
+        after = self._learn(u, fast, deviation, memory, 1 - away.to(u.dtype))
+        after = after._replace(
+            age=(memory.age + 1) * away, peak=torch.maximum(memory.peak, evidence) * away
+        )
+        return evidence, [part.flatten(1) for part in after]
 
-    def _read(self, state: Tensor) -> Memory:
-        parts = torch.split(state.reshape(state.shape[0], sum(_PARTS), self.channels), _PARTS, 1)
-        return Memory(*(p if p.shape[1] > 1 else p.squeeze(1) for p in parts))
+    def _read(self, state: Sequence[Tensor]) -> Memory:
+        parts = [
+            part.reshape(part.shape[0], size, self.channels) if size > 1 else part
+            for part, size in zip(state, _PARTS, strict=True)
+        ]
+        return Memory(*parts)
 
     def _begin(self, u: Tensor, memory: Memory) -> Memory:
-        """Let a stream that was never seen begin where it is."""
-        new, wide = memory.learnt + memory.age == 0, u.unsqueeze(1)
-        starts = {"fast": torch.where(new, u, memory.fast)}
-        for name in ("near", "far", "baseline"):
-            starts[name] = torch.where(new.unsqueeze(1), wide, getattr(memory, name))
-        return memory._replace(**starts)
+        """Let a stream that was never seen begin where it is; its state is all zeros."""
+        new = ((memory.learnt + memory.age) == 0).to(u.dtype) * u
+        begun = {name: getattr(memory, name) + new for name in _LEVELS}
+        return memory._replace(**begun, baseline=memory.baseline + new.unsqueeze(1))
 
-    def _learn(self, u: Tensor, fast: Tensor, deviation: Tensor, memory: Memory) -> Memory:
-        """Return the statistics with this reading in them."""
-        learnt = memory.learnt + 1
-        share = 1 / learnt
-        side = torch.where(deviation > 0, 1.0, -1.0)
-        error = (fast.unsqueeze(1) - memory.baseline).square()
-        steady = (learnt > STEADY).unsqueeze(1)
+    def _learn(
+        self, u: Tensor, fast: Tensor, deviation: Tensor, memory: Memory, learns: Tensor
+    ) -> Memory:
+        """Return the statistics with this reading in them, where `learns` is 1 and not 0."""
+        learnt = memory.learnt + learns
+        share = learns / learnt.clamp(min=1)
+        off = fast.unsqueeze(1) - memory.baseline
+        error, steady = off * off, (learnt > STEADY).unsqueeze(1)
         error = torch.where(steady, torch.minimum(error, CLIP * memory.error), error)
-        error = memory.error + share.unsqueeze(1) * (error - memory.error)
-        near = (u - memory.near[:, 2]).square()
-        far = (u - memory.far[:, 2]).square()
-        after = _cascade(u, memory.near, 3 / LAG)
-        rate = torch.maximum(share.unsqueeze(1), self.rate)
+        near, far = u - memory.near, u - memory.far
+        soon, late = learns * (3 / LAG), learns * (1.5 / LAG)
+        near_1 = memory.near_1 + soon * (u - memory.near_1)
+        near_2 = memory.near_2 + soon * (near_1 - memory.near_2)
+        near_3 = memory.near + soon * (near_2 - memory.near)
+        far_1 = memory.far_1 + late * (near_3 - memory.far_1)
+        far_2 = memory.far_2 + late * (far_1 - memory.far_2)
+        side = torch.sign(deviation) * learns + memory.side * (1 - learns)
+        rate = torch.maximum(share.unsqueeze(1), self.rate * learns.unsqueeze(1))
         return Memory(
             fast,
-            after,
-            _cascade(after[:, 2], memory.far, 1.5 / LAG),
-            memory.error_near + share * (near - memory.error_near),
-            memory.error_far + share * (far - memory.error_far),
+            near_1,
+            near_2,
+            near_3,
+            far_1,
+            far_2,
+            memory.far + late * (far_2 - memory.far),
+            memory.error_near + share * (near * near - memory.error_near),
+            memory.error_far + share * (far * far - memory.error_far),
             side,
             memory.looks + (side != memory.side).to(u.dtype),
             learnt,
-            torch.zeros_like(memory.age),
-            torch.zeros_like(memory.peak),
-            memory.baseline + rate * (after[:, 2:] - memory.baseline),
-            error,
+            memory.age,
+            memory.peak,
+            memory.baseline + rate * (near_3.unsqueeze(1) - memory.baseline),
+            memory.error + share.unsqueeze(1) * (error - memory.error),
         )
 
 
@@ -136,7 +150,8 @@ def pooled(evidence: Tensor) -> Tensor:
 
     The fourth power lets the strongest speak, and several that agree speak louder.
     """
-    return total(evidence.square().square()).sqrt().sqrt()
+    square = evidence * evidence
+    return total(square * square).sqrt().sqrt()
 
 
 def _nearest(fast: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -147,16 +162,3 @@ def _nearest(fast: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         baseline = torch.where(better, memory.baseline[:, m], baseline)
         error = torch.where(better, memory.error[:, m], error)
     return fast - baseline, error
-
-
-def _cascade(newest: Tensor, stages: Tensor, rate: float) -> Tensor:
-    """Move three means, each of the one before it: [B, 3, C]."""
-    moved = []
-    for stage in stages.unbind(1):
-        newest = stage + rate * (newest - stage)
-        moved.append(newest)
-    return torch.stack(moved, 1)
-
-
-def _wide(part: Tensor) -> Tensor:
-    return part if part.dim() == 3 else part.unsqueeze(1)  # noqa: PLR2004 - [B, n, C]

@@ -3,6 +3,8 @@
 Axes: B streams, C channels.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ class Surprise(nn.Module):
     def __init__(self, channels: int) -> None:
         """Take C."""
         super().__init__()
-        self.state_width = 1
+        self.widths = [1]
         self.register_buffer("spread", torch.ones(channels))
         self.register_buffer("weight", torch.zeros(channels))
         self.register_buffer("skill", torch.zeros(()))
@@ -32,15 +34,15 @@ class Surprise(nn.Module):
 
     def size(self, error: Tensor) -> Tensor:
         """Return the weighed size of errors, [..., C] -> [..., 1]."""
-        squares = (error / self.spread).square().clamp(max=LIMIT)
-        return total(squares * self.weight).sqrt()
+        size = error / self.spread
+        return total((size * size).clamp(max=LIMIT) * self.weight).sqrt()
 
-    def step(self, error: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, error: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Judge the errors [B, C] of one reading each.
 
         Returns:
-            Evidence [B, 1] in e-foldings, and the state [B, 1] for the next reading.
+            Evidence [B, 1] in e-foldings, and the state for the next reading: what is held.
         """
         excess = torch.relu(self.size(error) - self.usual) / self.usual
-        evidence = held(log1p(excess), before, HELD)
-        return self.skill * evidence, evidence
+        evidence = held(log1p(excess), state[0], HELD)
+        return self.skill * evidence, [evidence]

@@ -9,7 +9,7 @@ from torch import Tensor
 from training.networks.rings import push
 
 LONGEST = 32  # readings
-BLOCKS = [1, 1, 2, 4, 8, 16]  # readings each mean is over, the newest first
+BLOCKS = (1, 1, 2, 4, 8, 16)  # readings each mean is over, the newest first
 
 
 def window(u: Tensor, ring: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,16 +20,17 @@ def window(u: Tensor, ring: Tensor) -> tuple[Tensor, Tensor]:
         ring: [B, 31 C] the readings before it, newest first.
     """
     seen, ring = push(ring, u)
-    return blocks(seen.reshape(u.shape[0], LONGEST, u.shape[1])), ring
+    return blocks(seen, u.shape[1]), ring
 
 
-def blocks(seen: Tensor) -> Tensor:
-    """Return the means of each block of a window, newest first: [..., 32, C] -> [..., D]."""
-    means = []
-    for block, size in zip(torch.split(seen, BLOCKS, -2), BLOCKS, strict=True):
-        half = size
-        while half > 1:  # pairs, so that the order of additions is the same everywhere
-            half //= 2
-            block = block[..., :half, :] + block[..., half:, :]  # noqa: PLW2901
-        means.append(block / size)
-    return torch.cat(means, -2).flatten(-2)
+def blocks(seen: Tensor, channels: int) -> Tensor:
+    """Return the means of each block of windows, newest first: [B, 32 C] -> [B, D]."""
+    means, first = [], 0
+    for size in BLOCKS:
+        block, width = seen[:, first * channels : (first + size) * channels], size
+        while width > 1:  # pairs, so that the order of additions is the same everywhere
+            width //= 2
+            block = block[:, : width * channels] + block[:, width * channels :]
+        means.append(block / size if size > 1 else block)
+        first += size
+    return torch.cat(means, 1)

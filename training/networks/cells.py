@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.networks.rows import apart
+
 
 class Cell(nn.Module, ABC):
     """A recurrent cell that reads for ever.
@@ -74,8 +76,8 @@ class Gru(_Plain):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector; the reset gate acts on what the recurrence gives, as torch has it."""
         given, recurrent = self._given(x, state)
-        reset, keep, new = given.chunk(3, -1)
-        reset_too, keep_too, recalled = recurrent.chunk(3, -1)
+        reset, keep, new = apart(given, [self.hidden] * 3)
+        reset_too, keep_too, recalled = apart(recurrent, [self.hidden] * 3)
         keep = torch.sigmoid(keep + keep_too)
         new = torch.tanh(new + torch.sigmoid(reset + reset_too) * recalled)
         h = (1 - keep) * new + keep * state
@@ -101,9 +103,9 @@ class Lstm(Cell):
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector; the state is [h, c]."""
-        h, c = torch.split(state, self.hidden, 1)
+        h, c = apart(state, [self.hidden] * 2)
         given, recurrent = self._given(x, h)
-        admit, keep, new, show = (given + recurrent).chunk(4, -1)
+        admit, keep, new, show = apart(given + recurrent, [self.hidden] * 4)
         c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
         h = torch.sigmoid(show) * torch.tanh(c)
         return h, torch.cat([h, c], 1)
