@@ -26,7 +26,7 @@ window = 2
 epochs = 2
 lanes = 4
 [score]
-memories = [1.0, 4.0]
+windows = 16
 warm_up = 5
 [evaluate]
 files = ["labelled.csv"]
