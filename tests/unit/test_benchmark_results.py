@@ -232,6 +232,8 @@ def test_tables_and_pages_hold_goals_rivals_and_peers(benchmark: Benchmark, tmp_
         row.name.split(",")[0] for row in rows(made)
     }
     assert "causal 1-NN, 40 rows" in text
+    left = f"Only {len(made.cases)} of {benchmark.size} cases were played"
+    assert (left in text) == (left in report(made)) == (benchmark is not SMD)
     paths = write(made, tmp_path / "new")
     assert json.loads(paths[0].read_text())["seeds"] == 2
     table = list(csv.DictReader(paths[1].read_text().splitlines()))
