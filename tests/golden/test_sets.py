@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.benchmark import baselines, sets
+from training.benchmark import baselines, benchmarks, sets
 from training.metrics import ranges, skab
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,11 @@ def test_skab_has_the_rows_of_its_leaderboard_and_a_clock_beats_it() -> None:
     assert round(skab.rows(series).f1, 2) == 0.93
     normal = sets.skab_normal(DATA)
     assert (len(normal.x), normal.channels) == (9405, cases[0].channels)
+
+
+def test_each_benchmark_says_how_many_cases_it_has() -> None:
+    for one in benchmarks.ALL.values():
+        assert len(one.read(DATA)) == one.size
 
 
 def test_nab_has_58_files_and_116_windows_after_their_probation() -> None:

@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from detector.errors import SettingsRejected
 from detector.records import Bools
@@ -21,7 +23,7 @@ from training.benchmark.measures import FIGURES
 from training.benchmark.play import RATES, Played
 from training.benchmark.report import report
 from training.benchmark.results import Results, Spread, gather
-from training.benchmark.runs import Plan, Run, Task, side_by_side
+from training.benchmark.runs import Plan, Run, Task, _pool, side_by_side
 from training.benchmark.table import flat, lines, rows, write
 from training.config import Config, Fit, Network, Score, read_recipe
 from training.metrics import nab, skab
@@ -230,6 +232,8 @@ def test_tables_and_pages_hold_goals_rivals_and_peers(benchmark: Benchmark, tmp_
         row.name.split(",")[0] for row in rows(made)
     }
     assert "causal 1-NN, 40 rows" in text
+    left = f"Only {len(made.cases)} of {benchmark.size} cases were played"
+    assert (left in text) == (left in report(made)) == (benchmark is not SMD)
     paths = write(made, tmp_path / "new")
     assert json.loads(paths[0].read_text())["seeds"] == 2
     table = list(csv.DictReader(paths[1].read_text().splitlines()))
@@ -278,6 +282,14 @@ def test_a_failure_names_the_case(tmp_path: Path) -> None:
         side_by_side(plan, 1)
 
 
+def test_workers_are_processes_with_one_thread_each() -> None:
+    with _pool(2) as pool:
+        told = [pool.submit(torch.get_num_threads), pool.submit(os.getpid)]
+        threads, process = (future.result() for future in told)
+    assert threads == 1
+    assert process != os.getpid()
+
+
 SMALL = """
 [network]
 hidden = 8
@@ -318,7 +330,7 @@ def test_the_command_plays_measures_and_leaves_files(
     (tmp_path / "small.toml").write_text(SMALL)
     code = main([
         "benchmark", "skab", "--data", str(tmp_path), "--model", str(tmp_path / "small.toml"),
-        "--seeds", "1", "--halves", "--jobs", "2", "--cases", f"valve1/0,{NORMAL}",
+        "--seeds", "1", "--halves", "--jobs", "1", "--cases", f"valve1/0,{NORMAL}",
         "--output", str(tmp_path / "out"),
     ])  # fmt: skip
     told = capsys.readouterr().out

@@ -158,6 +158,7 @@ def test_roles_matter_where_others_would_be_found() -> None:
     for column, matters in ((x[:, 2], True), (flag, False)):
         x = np.stack([x[:, 0], x[:, 1], column], 1)
         assert roles_matter(replace(told, x=x, train=x[:TRAIN])) == matters
+        assert not roles_matter(replace(told, x=x, train=x[:TRAIN], commands=()))
 
 
 @pytest.mark.skipif(

@@ -21,6 +21,7 @@ class Benchmark:
         name: On the command line, and of its files.
         title: For people.
         says: How it is measured, and what to know of it.
+        size: How many cases it has.
         read: Yields its cases from the folder of all data.
         kind: Which evidence answers its question.
         measure: Answers of all cases to figures.
@@ -37,6 +38,7 @@ class Benchmark:
     name: str
     title: str
     says: str
+    size: int
     read: Callable[[Path], Sequence[Case]]
     kind: str
     measure: Measure
@@ -62,6 +64,7 @@ SKAB = Benchmark(
         "by one over all files, without adjustment; changepoints are where an alert opens or "
         "closes. The file without anomalies is fitted and judged likewise."
     ),
+    size=35,
     read=lambda root: [*sets.skab(root), sets.skab_normal(root)],
     kind="state",
     measure=measures.of_skab,
@@ -89,6 +92,7 @@ NAB = Benchmark(
         "all files is chosen in view of their labels; beside it stands the figure at a threshold "
         "from the other half of the files, at each model's own level, and of the alerts."
     ),
+    size=58,
     read=lambda root: list(sets.nab(root)),
     kind="onset",
     measure=measures.of_nab,
@@ -117,6 +121,7 @@ MSL = Benchmark(
         "by the test part's least and greatest value; the mean over channels, no threshold. Once "
         "it is said which channels are commands, once training finds out."
     ),
+    size=14,
     read=lambda root: list(sets.msl(root)),
     kind="state",
     measure=measures.of_ranks,
@@ -136,6 +141,7 @@ SMD = Benchmark(
         "over machines, no threshold, no choice of columns. HitRate holds the channels with the "
         "largest squared residuals against those that experts named."
     ),
+    size=3,
     read=lambda root: list(sets.smd(root)),
     kind="state",
     measure=measures.of_ranks,

@@ -131,7 +131,9 @@ def nominal(model: OnnxModel) -> Rules:
 
 
 def roles_matter(case: Case) -> bool:
-    """Return whether training finds other channels to score than those that are no commands."""
+    """Return whether there are commands, and training finds others to score than the rest."""
+    if not case.commands:
+        return False
     found, told = (
         look(_config(case, {}, 0, roles).data.channels, _history(case)).judged
         for roles in (False, True)

@@ -10,7 +10,15 @@ from training.benchmark.charts import draw_case, draw_openings, draw_rates, draw
 from training.benchmark.measures import FIGURES, Told, nab_thresholds
 from training.benchmark.play import FALSE_PER_1000, RATES
 from training.benchmark.results import Results, Single
-from training.benchmark.table import NOTHING, rows, said, said_spread, shown_columns, sources
+from training.benchmark.table import (
+    NOTHING,
+    caution,
+    rows,
+    said,
+    said_spread,
+    shown_columns,
+    sources,
+)
 from training.report.page import (
     Block,
     Columns,
@@ -47,7 +55,8 @@ def report(results: Results) -> str:
     singles = _one_a_case(results)
     first = results.ours.get(benchmark.headline)
     title = FIGURES[benchmark.headline].title
-    lead = f"{title} {said_spread(benchmark.headline, first)}" if first else "Nothing to tell."
+    lead = f"{title} {said_spread(benchmark.headline, first)}" if first else "Nothing to tell"
+    lead = f"{lead}. {caution(results)}".strip()
     sections = [
         Section("glance", "At a glance", benchmark.says, [_numbers(results)]),
         _table(results),

@@ -72,6 +72,14 @@ def said_spread(name: str, value: Spread) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
+def caution(results: Results) -> str:
+    """Return that these are not a benchmark's figures, where cases are left out; else nothing."""
+    played, size = len(results.cases), results.benchmark.size
+    if played == size:
+        return ""
+    return f"Only {played} of {size} cases were played: these are not the benchmark's figures."
+
+
 def lines(results: Results) -> list[str]:
     """Return the table as text, columns aligned, with the sources below it."""
     shown = rows(results)
@@ -94,7 +102,8 @@ def lines(results: Results) -> list[str]:
             for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         text.append("  ".join([first, *others]).rstrip())
-    return [*text, *(f"[{n}] {note}" for n, note in enumerate(notes))]
+    told = [f"[{n}] {note}" for n, note in enumerate(notes)]
+    return [line for line in (*text, *told, caution(results)) if line]
 
 
 def sources(shown: Sequence[Row]) -> list[str]:
@@ -112,6 +121,7 @@ def flat(results: Results) -> dict[str, float | int | None]:
     """Return our figures, each with its lowest and highest, under plain names."""
     made: dict[str, float | int | None] = {
         "cases": len(results.cases),
+        "of_cases": results.benchmark.size,
         "seeds": results.seeds,
         "asked_per_1000": FALSE_PER_1000,
     }
