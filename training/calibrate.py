@@ -34,7 +34,9 @@ FEW = 50_000  # readings; of more, the last stretch is enough
 SAMPLE = 4000  # windows a stretch that tell what distance is usual
 LEAST_USUAL = 1.0  # standard deviations; a nearer memory is no reason for more trust
 SHIFT_QUANTILE = 0.99
-SLOW_GUESS = 10  # readings of the mean that a forecast must beat
+NORMAL_90 = 1.2816  # deviations that a tenth of a normal distribution exceeds
+CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
+INDEPENDENT = 20  # readings that tell as much as an independent one
 
 
 @torch.no_grad()
@@ -121,19 +123,20 @@ def _batches(history: History, pieces: Sequence[Piece], options: Fit) -> Iterato
 
 def _reads(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
-) -> Iterator[tuple[Read, Tensor]]:
-    """Yield what the network made of each batch, and [L, T] which readings count."""
+) -> Iterator[tuple[Read, Batch]]:
+    """Yield what the network made of each batch."""
     carry = None
     for batch in _batches(history, pieces, options):
         carry = start_fresh(model, carry, batch.fresh)
         read, carry = model.unroll(batch.x.to(model.mean.device), carry)
-        yield read, torch.from_numpy(batch.row >= 0)
+        yield read, batch
 
 
 def _blend(model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit) -> None:
     """Set how reconstruction and forecast share in what is expected, and its spread."""
     count, squares = 0, np.zeros((3, model.channels))
-    for read, counts in _reads(model, history, pieces, options):
+    for read, batch in _reads(model, history, pieces, options):
+        counts = torch.from_numpy(batch.row >= 0)
         own = (model.network.newest(read.features) - read.z) * model.moves
         ahead = (read.forecast - read.z) * model.moves
         products = torch.stack([own.square(), ahead.square(), own * ahead])
@@ -151,40 +154,52 @@ def _blend(model: Autoencoder, history: History, pieces: Sequence[Piece], option
 def _weigh_network(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> None:
-    """Set how far the forecast of each channel is believed: as it beats guesses without it."""
+    """Set how the network's errors vary together, how large they are, and its weight."""
     surprise, judged = model.scoring.surprise, model.judged
-    count, squares = 0, np.zeros(len(judged))
-    losses = np.zeros((4, len(judged)))
-    for read, counts in _reads(model, history, pieces, options):
-        error = model.miss(read).index_select(-1, judged)
-        guesses = _guesses(read.z.index_select(-1, judged))
-        known = counts[:, 1:]
-        count += int(known.sum())
-        squares += error[:, 1:][known].square().sum(0).double().numpy()
-        sizes = torch.stack([error[:, 1:].abs(), *guesses])
-        losses += sizes[:, known].sum(1).double().numpy()
-    own, best = losses[0] / max(count, 1), losses[1:].min(0) / max(count, 1)
-    skill = np.clip(1 - own / np.maximum(best, 1e-9), 0, 1) * (best > FLOOR)
-    _set(surprise.skill, skill.mean())
-    _set(surprise.weight, skill / max(skill.sum(), 1e-9))
-    _set(surprise.spread, np.sqrt(np.maximum(squares / max(count, 1), FLOOR**2)))
-    seen = [
-        surprise.size(model.miss(read).index_select(-1, judged))[counts]
-        for read, counts in _reads(model, history, pieces, options)
-    ]
-    _set(surprise.usual, np.array(max(float(torch.cat(seen).median()), FLOOR)))
+    errors, squares, before = [], np.zeros(2), torch.zeros(0)
+    for read, batch in _reads(model, history, pieces, options):
+        counts = torch.from_numpy(batch.row >= 0)
+        residual = model.residual(read).index_select(-1, judged)
+        if len(before) != len(batch.fresh):
+            before = torch.zeros(len(batch.fresh), surprise.widths[0])
+        before[torch.from_numpy(batch.fresh)] = 0
+        chunk = []
+        for t in range(residual.shape[1]):
+            now = surprise.smooth(residual[:, t], before)
+            before = torch.cat(now[1:], 1)
+            chunk.append(torch.stack(now))
+        errors.append(torch.stack(chunk, 2)[:, torch.from_numpy(counts)])  # [M, N, V]
+        z = read.z.index_select(-1, judged)[torch.from_numpy(counts)]
+        off = residual[torch.from_numpy(counts)] * model.spread.index_select(0, judged)
+        squares += [
+            float(off.square().clamp(max=CAP).sum()),
+            float(z.square().clamp(max=CAP).sum()),
+        ]
+    smoothed = torch.cat(errors, 1)
+    _set(surprise.whiten, np.stack([_inverse_root(part.double().numpy()) for part in smoothed]))
+    size = surprise.size(list(smoothed)).numpy().ravel()
+    usual, high = np.quantile(size, [0.5, 0.9])
+    _set(surprise.usual, np.array(usual))
+    _set(surprise.deviation, np.array(max((high - usual) / NORMAL_90, FLOOR)))
+    _set(surprise.skill, np.clip(1 - squares[0] / max(squares[1], FLOOR), 0, 1))
 
 
-def _guesses(z: Tensor) -> list[Tensor]:
-    """Return the sizes of errors, [L, T - 1, V], of guesses that need no network.
+def _inverse_root(errors: Doubles) -> Doubles:
+    """Return what whitens errors [N, V], [V, V].
 
-    The last reading, the mean of all, and the mean of the last few.
+    Their second moment is shrunk towards a multiple of the identity: Ledoit and Wolf, "A
+    well-conditioned estimator for large-dimensional covariance matrices" (2004).
     """
-    slow, means = z[:, 0], []
-    for now in z[:, :-1].unbind(1):
-        slow = slow + (now - slow) / SLOW_GUESS
-        means.append(slow)
-    return [(z[:, 1:] - guess).abs() for guess in (z[:, :-1], 0.0, torch.stack(means, 1))]
+    seen = errors.T @ errors / max(len(errors), 1)
+    size = len(seen)
+    level = np.trace(seen) / size
+    distance = ((seen - level * np.eye(size)) ** 2).sum()
+    fourth = float(((errors**2).sum(1) ** 2).mean())
+    noise = (fourth - (seen**2).sum()) / max(len(errors) / INDEPENDENT, 1.0)
+    share = float(np.clip(noise / max(distance, FLOOR**4), 0.01, 1))
+    kept = share * max(level, FLOOR**2) * np.eye(size) + (1 - share) * seen
+    values, vectors = np.linalg.eigh(kept)
+    return np.asarray((vectors / np.sqrt(np.maximum(values, FLOOR**2))).T)
 
 
 class Memories:

@@ -209,23 +209,25 @@ class Autoencoder(nn.Module):
 
     def weigh(self, read: Read, state: Sequence[Tensor]) -> tuple[Evidence, list[Tensor]]:
         """Weigh one reading of each stream: evidence, and the state of `training.evidence`."""
-        z, missing, error = read.z, read.missing, self.miss(read)
+        z, missing, error = read.z, read.missing, self.residual(read)
         if len(self.judged) < self.channels:
             z, missing, error = (part.index_select(1, self.judged) for part in (z, missing, error))
         return self.scoring.step(compress(z), missing, error, state)
 
-    def miss(self, read: Read) -> Tensor:
-        """Return forecast minus seen, standardised units, 0 where missing: [..., C]."""
-        error = (read.forecast - read.z) * self.moves
-        return torch.where(read.missing, torch.zeros_like(error), error)
+    def expected(self, read: Read) -> Tensor:
+        """Return what was held to be normal, standardised units: [..., C]."""
+        guess = self.network.newest(read.features)
+        return (self.blend * guess + (1 - self.blend) * read.forecast) * self.moves
+
+    def residual(self, read: Read) -> Tensor:
+        """Return expected minus seen, in deviations of held-out errors, 0 where missing."""
+        residual = (self.expected(read) - read.z) / self.spread
+        return torch.where(read.missing, torch.zeros_like(residual), residual)
 
     def say(self, read: Read, score: Tensor) -> Scored:
         """Put what was read into expected and residual, beside its score."""
-        guess = self.network.newest(read.features)
-        expected = (self.blend * guess + (1 - self.blend) * read.forecast) * self.moves
-        residual = (expected - read.z) / self.spread
-        residual = torch.where(read.missing, torch.zeros_like(residual), residual)
-        return Scored(expected * self.scale + self.mean, residual, score)
+        expected = self.expected(read) * self.scale + self.mean
+        return Scored(expected, self.residual(read), score)
 
     def _lag(self, read: Read, past: Tensor) -> tuple[Read, Tensor]:
         """Put the readings that the features reconstruct in place of the newest ones."""

@@ -19,15 +19,15 @@ def log1p(x: Tensor) -> Tensor:
     return 32 * t * series
 
 
-def compress(z: Tensor) -> Tensor:
-    """Return z, beyond some standard deviations its logarithm: 3 asinh(z / 3), odd and rising.
+def compress(z: Tensor, linear: float = LINEAR) -> Tensor:
+    """Return z, beyond some standard deviations its logarithm: L asinh(z / L), odd and rising.
 
     One wild reading of one channel must not drown all others in a distance.
     """
-    a = z.abs() / LINEAR
+    a = z.abs() / linear
     # asinh(a) = ln(1 + (a + a^2 / (1 + sqrt(1 + a^2)))), exact also for small a.
     grown = log1p(a + a * a / (1 + (1 + a * a).sqrt()))
-    return torch.sign(z) * LINEAR * grown
+    return torch.sign(z) * linear * grown
 
 
 def held(now: Tensor, before: Tensor, readings: float) -> Tensor:

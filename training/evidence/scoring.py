@@ -16,10 +16,9 @@ from training.evidence.onset import Onset
 from training.evidence.shift import Shift, pooled
 from training.evidence.surprise import Surprise
 
-# In units of the state score, which are standard deviations of a shift: a distance from normal,
-# or an error of a skilled network, that is e times the usual one.
+# In units of the state score, which are standard deviations: a distance from normal that is e
+# times the usual one.
 NOVELTY = 5.0
-SURPRISE = 2.5
 TRUSTED = 4.0  # a shift that hundredths of normal readings exceed counts less
 
 
@@ -72,7 +71,7 @@ class Scoring(nn.Module):
         Args:
             u: [B, V] compressed, standardised readings.
             missing: [B, V] bool; the last reading stands in.
-            error: [B, V] of the network's forecast, standardised units; 0 where missing.
+            error: [B, V] of the network, in deviations of held-out errors; 0 where missing.
             state: Parts of `widths`, [B, width] each.
 
         Returns:
@@ -88,7 +87,7 @@ class Scoring(nn.Module):
             far, distance, novelty = self.novelty.step(u, novelty)
         if self.onset:
             told, onset = self.onset.step(u, distance, onset, seen)
-        evidence = Evidence(self.trust * pooled(moved), NOVELTY * far, SURPRISE * wrong, told)
+        evidence = Evidence(self.trust * pooled(moved), NOVELTY * far, wrong, told)
         return evidence, [seen + 1, u, *shift, *surprise, *novelty, *onset]
 
     def score(self, evidence: Evidence) -> Tensor:

@@ -1,6 +1,8 @@
-"""Did the network expect this? Its forecast's errors, as far as it can forecast at all.
+"""Did the network expect this? Its errors over all channels together, now and over a while.
 
-Axes: B streams, C channels.
+Channels that follow each other err together; a fault moves one without the others. Errors are
+therefore whitened as on held-out rows, and smoothed over several horizons, each of its own.
+Axes: B streams, C channels, M horizons.
 """
 
 from collections.abc import Sequence
@@ -8,41 +10,58 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.evidence.curves import held, log1p
-from training.evidence.novelty import HELD
-from training.networks.rows import total
+from training.evidence.curves import compress
+from training.networks.rows import apart, total
 
-LIMIT = 100.0  # squared errors count as at most so many variances
+HORIZONS = (1.0, 5.0, 20.0)  # readings; the first is not smoothed
+LINEAR = 10.0  # deviations; beyond, evidence grows as their logarithm
+LIMIT = 10.0  # deviations; one wild reading must not fill the horizons
 
 
 class Surprise(nn.Module):
-    """Errors of the forecast, weighed by what it is better at than guesses that need no network."""
+    """Size of whitened errors, in deviations of what it is on held-out rows."""
 
-    spread: Tensor  # [C] deviation of held-out errors, standardised units
-    weight: Tensor  # [C] share of each channel in the error, as the network is better there
-    skill: Tensor  # [] part of the best simple guess's error that it saves; 0 = silent
-    usual: Tensor  # [] median of the weighed error on held-out rows
+    whiten: Tensor  # [M, C, C]
+    usual: Tensor  # [] median size on held-out rows
+    deviation: Tensor  # [] of it
+    skill: Tensor  # [] part of the readings' variance that the network explains there
 
     def __init__(self, channels: int) -> None:
         """Take C."""
         super().__init__()
-        self.widths = [1]
-        self.register_buffer("spread", torch.ones(channels))
-        self.register_buffer("weight", torch.zeros(channels))
-        self.register_buffer("skill", torch.zeros(()))
+        self.channels = channels
+        self.widths = [(len(HORIZONS) - 1) * channels]
+        self.register_buffer("whiten", torch.eye(channels).repeat(len(HORIZONS), 1, 1))
         self.register_buffer("usual", torch.ones(()))
-
-    def size(self, error: Tensor) -> Tensor:
-        """Return the weighed size of errors, [..., C] -> [..., 1]."""
-        size = error / self.spread
-        return total((size * size).clamp(max=LIMIT) * self.weight).sqrt()
+        self.register_buffer("deviation", torch.ones(()))
+        self.register_buffer("skill", torch.zeros(()))
 
     def step(self, error: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Judge the errors [B, C] of one reading each.
+        """Judge one reading's errors of each stream.
+
+        Args:
+            error: [B, C] in deviations of held-out errors; 0 where missing.
+            state: The smoothed errors, [B, (M - 1) C].
 
         Returns:
-            Evidence [B, 1] in e-foldings, and the state for the next reading: what is held.
+            Evidence [B, 1], 0 and more, and the state for the next reading.
         """
-        excess = torch.relu(self.size(error) - self.usual) / self.usual
-        evidence = held(log1p(excess), state[0], HELD)
-        return self.skill * evidence, [evidence]
+        smoothed = self.smooth(error, state[0])
+        excess = torch.relu(self.size(smoothed) - self.usual) / self.deviation
+        weight = self.skill * self.skill
+        return weight * compress(excess, LINEAR), [torch.cat(smoothed[1:], 1)]
+
+    def smooth(self, error: Tensor, before: Tensor) -> list[Tensor]:
+        """Return the errors over each horizon, M times [B, C]."""
+        error = error.clamp(-LIMIT, LIMIT)
+        kept = apart(before, [self.channels] * (len(HORIZONS) - 1))
+        rest = zip(HORIZONS[1:], kept, strict=True)
+        return [error, *(old + (error - old) / horizon for horizon, old in rest)]
+
+    def size(self, smoothed: Sequence[Tensor]) -> Tensor:
+        """Return the mean length of whitened errors over all horizons, [B, 1]."""
+        lengths = []
+        for m, errors in enumerate(smoothed):
+            white = errors @ self.whiten[m].T
+            lengths.append((total(white * white) / self.channels).sqrt())
+        return total(torch.cat(lengths, 1)) / len(HORIZONS)
