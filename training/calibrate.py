@@ -168,16 +168,13 @@ def _weigh_network(
             now = surprise.smooth(residual[:, t], before)
             before = torch.cat(now[1:], 1)
             chunk.append(torch.stack(now))
-        errors.append(torch.stack(chunk, 2)[:, torch.from_numpy(counts)])  # [M, N, V]
-        z = read.z.index_select(-1, judged)[torch.from_numpy(counts)]
-        off = residual[torch.from_numpy(counts)] * model.spread.index_select(0, judged)
-        squares += [
-            float(off.square().clamp(max=CAP).sum()),
-            float(z.square().clamp(max=CAP).sum()),
-        ]
-    smoothed = torch.cat(errors, 1)
-    _set(surprise.whiten, np.stack([_inverse_root(part.double().numpy()) for part in smoothed]))
-    size = surprise.size(list(smoothed)).numpy().ravel()
+        errors.append(torch.stack(chunk, 2)[:, counts])  # [M, N, V]
+        off = residual * model.spread.index_select(0, judged)
+        for k, values in enumerate((off, read.z.index_select(-1, judged))):
+            squares[k] += float(values[counts].square().clamp(max=CAP).sum())
+    every = torch.cat(errors, 1)
+    _set(surprise.whiten, np.stack([_inverse_root(part.double().numpy()) for part in every]))
+    size = surprise.size(list(every)).numpy().ravel()
     usual, high = np.quantile(size, [0.5, 0.9])
     _set(surprise.usual, np.array(usual))
     _set(surprise.deviation, np.array(max((high - usual) / NORMAL_90, FLOOR)))
