@@ -128,10 +128,10 @@ def test_each_stream_has_a_track_and_the_label_is_not_looked_at(
         assert other[name].label.tolist() == [False, True] * 100
     broken = one["pump-1"]
     assert np.flatnonzero(broken.label).tolist() == list(range(100, 140))
-    assert broken.alerting[115:140].all()
-    assert broken.probability[100:140].max() < broken.probability[50:100].min()
-    assert (broken.x[100:140, 2] == 0).all()
-    assert (broken.expected[110:140, 2] > 0.5).all()
+    assert broken.alerting[115:140, 0].all()
+    assert broken.probability[101:140, 0].max() < broken.probability[50:100, 0].min()
+    assert (broken.x[100:140, 2] == 500).all()
+    assert (broken.expected[110:140, 2] < 500).all()
     assert (np.abs(broken.residual[110:140]).argmax(1) == 2).mean() > 0.9
     assert broken.x.dtype == broken.expected.dtype == broken.residual.dtype == np.float32
     assert broken.warm.tolist() == [False] * 20 + [True] * 180

@@ -15,7 +15,7 @@ from torch import Tensor
 from detector.artifact import MANIFEST_KEY, OPSET, Manifest, parse_manifest
 from detector.errors import ArtifactRejected
 from detector.model import load
-from training.config import Network
+from training.config import Network, Score
 from training.export import _metadata, export
 from training.model import SEEN_LIMIT, Autoencoder, Carry, Read, Scored
 from training.run import restore
@@ -91,14 +91,16 @@ ABOUT = {
 }
 
 
+SCORE = Score(warm_up=20, windows=16, levels=0)
+
+
 @pytest.mark.parametrize("channels", [3, 5])
 def test_a_row_keeps_its_bits_whatever_the_number_of_channels(
-    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    channels: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("training.export.LONG_TRACE", 5000)
     torch.manual_seed(0)
     sizes = Network(hidden=5, bottleneck=1, window=1)
-    model = Autoencoder(channels, sizes, (1.0, 2.0, 4.0, 8.0, 16.0))
+    model = Autoencoder(channels, sizes, SCORE)
     about = ABOUT | {"channels": [{"name": f"c{c}"} for c in range(channels)]}
     history = np.random.default_rng(0).normal(size=(500, channels)).astype(np.float32)
     assert export(model, about, history, tmp_path / "m.onnx").manifest.state_width
@@ -116,22 +118,22 @@ class Different(Autoencoder):
 
 
 class DifferentLater(Different):
-    since = 9000
+    since = 2500
 
 
 class Dependent(Autoencoder):
     """A row's score depends on the others in its tick, alone it is right."""
 
-    def say(self, read: Read, smoothed: Tensor) -> Scored:
-        said = super().say(read, smoothed)
+    def say(self, read: Read, score: Tensor) -> Scored:
+        said = super().say(read, score)
         return said._replace(score=(said.score + said.score.amax(0, keepdim=True)) / 2)
 
 
 class Infinite(Autoencoder):
     """An extreme reading has no finite score."""
 
-    def say(self, read: Read, smoothed: Tensor) -> Scored:
-        said, far = super().say(read, smoothed), read.z.abs().amax(-1, keepdim=True) >= SEEN_LIMIT
+    def say(self, read: Read, score: Tensor) -> Scored:
+        said, far = super().say(read, score), read.z.abs().amax(-1, keepdim=True) >= SEEN_LIMIT
         return said._replace(score=torch.where(far, torch.inf, said.score))
 
 
@@ -143,7 +145,7 @@ class Infinite(Autoencoder):
             DifferentLater,
             r"expected onnxruntime to step as torch .* expected off by 0\.001 at read",
         ),
-        (Dependent, r"expected the same bits of score for a row in a tick of \d+ as of 5000 "),
+        (Dependent, r"expected the same bits of score for a row in a tick of \d+ as of 1024 "),
         (Infinite, r"expected finite scores for readings of .*, saw "),
     ],
 )
@@ -151,7 +153,7 @@ def test_no_file_is_written_of_a_model_that(
     kind: type[Autoencoder], says: str, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    model = kind(1, Network(hidden=2, bottleneck=1, window=1), (1.0, 5.0))
+    model = kind(1, Network(hidden=2, bottleneck=1, window=1), SCORE)
     path = tmp_path / "model.onnx"
     path.write_text("the file before")
     history = np.random.default_rng(0).normal(size=(500, 1)).astype(np.float32)
