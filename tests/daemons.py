@@ -183,7 +183,7 @@ def story(
     x = simulate(pumps, seconds, seed=3)
     if broken:
         pump, start, stop = broken
-        x[pump, start:stop, CHANNELS.index("pressure")] = FAR_OFF
+        x[pump, start:stop, list(CHANNELS).index("pressure")] = FAR_OFF
     return [
         (
             b"pump-%d" % p,

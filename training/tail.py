@@ -78,4 +78,5 @@ def pareto(excess: Doubles, independent: int) -> tuple[float, float]:
 
     best = optimize.minimize(loss, np.array([SHAPE_DEVIATION, 0.0]), method="Nelder-Mead").x
     scale = mean * float(np.exp(np.clip(best[1], -9, 9)))
-    return min(abs(float(best[0])), 1.0), max(scale, FLOOR)
+    # A steeper tail than that is a matter of the few that were seen.
+    return min(abs(float(best[0])), 1.0), max(scale, SCALE_PRIOR / 2)

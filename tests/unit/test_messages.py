@@ -168,7 +168,7 @@ def test_a_dead_letter_fits_where_its_original_did(key_bytes: int, value_bytes: 
 
 def test_each_scored_reading_has_a_score_message() -> None:
     made = manifest(warm_up=1)
-    engine = Engine(StubModel(made), rules(made, 0.1))
+    engine = Engine(StubModel(made), rules(made, 0.1, open_after=2))
     seconds = np.array([0, 1, 0, 2])  # the third is late
     x = np.array([[0, 0], [1, 0], [9, 9], [50, 0]], np.float32)
     ts_us, offset = OPENED_US + 1_000_000 * seconds, np.array([7, 7, 8, 9])
