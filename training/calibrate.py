@@ -7,7 +7,6 @@ window, K windows kept.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,22 +16,15 @@ from detector.artifact import Calibration
 from detector.records import Doubles, Floats, Ints
 from training.config import Fit
 from training.data import History, Piece
-from training.evidence.curves import compress
-from training.evidence.novelty import Novelty
 from training.evidence.scoring import TRUSTED, Evidence
-from training.evidence.windows import LONGEST, blocks
 from training.lanes import Batch, batches, cut, start_fresh
+from training.memories import LONG_LEAD, Memories
 from training.model import Autoencoder, Read
 from training.tail import tail
 
 LEAD = 256  # readings that bring a network's state up before its errors count
-LONG, LONG_LEAD = 8192, 1024  # the same for evidence, which remembers more
+LONG = 8192  # readings of evidence that are carried through as one
 FLOOR = 0.02  # standardised units; an error that never varies is not worth infinitely much
-LEARNING = 0.25  # first part of a stream, on which its evidence is not counted
-FOLDS = 3  # stretches of the rest, each judged by a memory without it
-FEW = 50_000  # readings; of more, the last stretch is enough
-SAMPLE = 4000  # windows a stretch that tell what distance is usual
-LEAST_USUAL = 1.0  # standard deviations; a nearer memory is no reason for more trust
 SHIFT_QUANTILE = 0.99
 NORMAL_90 = 1.2816  # deviations that a tenth of a normal distribution exceeds
 CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
@@ -45,6 +37,7 @@ def calibrate(
     history: History,
     valid: Sequence[Piece],
     held_out: Sequence[Piece],
+    whole: Sequence[Piece],
     options: Fit,
 ) -> tuple[Calibration, ...]:
     """Set all of the model's numbers that do not come from fitting.
@@ -54,6 +47,7 @@ def calibrate(
         history: Normal readings.
         valid: Pieces that the network was not fitted to.
         held_out: Later ones, which decided nothing so far.
+        whole: All of the history, in pieces without a gap.
         options: Lanes, chunk and seed.
 
     Returns:
@@ -64,7 +58,7 @@ def calibrate(
     """
     _blend(model, history, valid, options)
     _weigh_network(model, history, [*valid, *held_out], options)
-    memory = Memories(model, history, options.seed)
+    memory = Memories(model, history, whole, options.seed)
     memory.weigh()
     parts, row = [], []
     for fold in memory.folds():
@@ -95,7 +89,9 @@ def weigh_rows(
     for batch in batches(history, long, options.lanes, options.chunk):
         carry = start_fresh(model, carry, batch.fresh)
         read, after = model.unroll(batch.x.to(model.mean.device), carry)
-        weighed, evidence = model.weigh_all(read, carry.evidence)
+        weighed, evidence = model.weigh_all(
+            read, model.residual(read, model.expected(read)), carry.evidence
+        )
         carry = after._replace(evidence=evidence)
         counts = batch.row >= 0
         parts.append(torch.cat(weighed, -1).cpu()[torch.from_numpy(counts)])
@@ -159,7 +155,7 @@ def _weigh_network(
     errors, squares, before = [], np.zeros(2), torch.zeros(0)
     for read, batch in _reads(model, history, pieces, options):
         counts = torch.from_numpy(batch.row >= 0)
-        residual = model.residual(read).index_select(-1, judged)
+        residual = model.residual(read, model.expected(read)).index_select(-1, judged)
         if len(before) != len(batch.fresh):
             before = torch.zeros(len(batch.fresh), surprise.widths[0])
         before[torch.from_numpy(batch.fresh)] = 0
@@ -197,82 +193,6 @@ def _inverse_root(errors: Doubles) -> Doubles:
     kept = share * max(level, FLOOR**2) * np.eye(size) + (1 - share) * seen
     values, vectors = np.linalg.eigh(kept)
     return np.asarray((vectors / np.sqrt(np.maximum(values, FLOOR**2))).T)
-
-
-class Memories:
-    """The memory of normal, made of all history, or of all but a stretch to be judged by it."""
-
-    def __init__(self, model: Autoencoder, history: History, seed: int) -> None:
-        """Choose stretches; nothing is remembered yet."""
-        self._model, self._history = model, history
-        self._novelty: Novelty | None = model.scoring.novelty
-        self._random = np.random.default_rng(seed)
-        begins, ends = history.streams[:-1], history.streams[1:]
-        self._streams = [Piece(int(a), int(b)) for a, b in zip(begins, ends, strict=True)]
-
-    def folds(self) -> list[list[Piece]]:
-        """Return stretches of time; in each a piece of every stream, all before it its lead."""
-        few = len(self._history.order) < FEW
-        edges = np.linspace(LEARNING, 1, FOLDS + 1) if few else np.array([1 - LEARNING, 1])
-        folds = []
-        for low, high in pairwise(edges.tolist()):
-            fold = []
-            for s in self._streams:
-                first, stop = (s.start + round(float(at) * len(s)) for at in (low, high))
-                begin = s.start if few else max(s.start, first - LONG_LEAD)
-                fold.append(Piece(begin, stop, first - begin))
-            folds.append([piece for piece in fold if len(piece) > piece.lead])
-        return folds
-
-    def remember(self, without: Sequence[Piece]) -> None:
-        """Choose windows at random, from all rows but those that count in some pieces."""
-        if self._novelty is None:
-            return
-        allowed = np.ones(len(self._history.order), np.bool_)
-        for piece in without:
-            near = max(piece.start, piece.start + piece.lead - LONGEST)
-            allowed[near : piece.stop + LONGEST] = False
-        rows = np.flatnonzero(allowed)
-        count = len(self._novelty.memory)
-        # Where there are fewer rows than places, some are remembered twice: that costs nothing.
-        chosen = self._random.choice(rows, count, replace=len(rows) < count)
-        self._novelty.memory.copy_(self.windows(np.sort(chosen)))
-
-    def weigh(self) -> None:
-        """Set which distance from the memory is usual, and how much of the variance it explains."""
-        if self._novelty is None:
-            return
-        near, all_of = [], []
-        for fold in self.folds():
-            self.remember(fold)
-            rows = np.concatenate([np.arange(p.start + p.lead, p.stop) for p in fold])
-            if len(rows) > SAMPLE:
-                rows = np.sort(self._random.choice(rows, SAMPLE, replace=False))
-            seen = self.windows(rows)
-            near.append(self._novelty.distance(seen).numpy().ravel())
-            all_of.append(seen.numpy())
-        distance, window = np.concatenate(near), np.concatenate(all_of).astype(np.float64)
-        spread = float(((window - window.mean(0)) ** 2).sum(1).mean())
-        skill = 1 - float((distance**2).mean()) / spread if spread > FLOOR**2 else 1.0
-        _set(self._novelty.usual, np.array(max(float(np.median(distance)), LEAST_USUAL)))
-        _set(self._novelty.skill, np.array(max(skill, 0.0)))
-
-    def windows(self, rows: Ints) -> Tensor:
-        """Return the windows that end with rows of the history, [R, D]."""
-        found = []
-        stream = np.searchsorted(self._history.streams, rows, side="right") - 1
-        for number in np.unique(stream).tolist():
-            own, first = rows[stream == number], self._streams[number].start
-            seen = np.maximum(own[:, None] - np.arange(LONGEST), first)  # newest first
-            u = self._compressed(seen.ravel())
-            found.append(blocks(u.reshape(len(own), -1), u.shape[1]))
-        return torch.cat(found)
-
-    def _compressed(self, rows: Ints) -> Tensor:
-        model, history = self._model, self._history
-        x = torch.from_numpy(np.asarray(history.x[history.order[rows]]))
-        z = torch.nan_to_num((x - model.mean) / model.scale)
-        return compress(z.index_select(1, model.judged))
 
 
 def _set(buffer: Tensor, value: Doubles) -> None:

@@ -26,10 +26,10 @@ from detector.records import Floats
 from training.model import Autoencoder
 
 GOLDEN_READINGS = 48
-LONG_TRACE = 3_000
+LONG_TRACE = 10_000
 # Widths of ticks for which every row must come out the same, to the bit; most are no multiple
 # of a vector register, where a kernel may switch to another order of additions.
-WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257, 1000, 1024)
+WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257, 1000, 1024, 3001, 5000)
 EXTREMES = (0.0, 1e-38, 3.4e38, -3.4e38, np.nan)
 
 
@@ -38,7 +38,7 @@ def export(
     about: Mapping[str, object],
     history: Floats,
     path: Path,
-    readings: int = LONG_TRACE,
+    readings: int | None = None,
 ) -> OnnxModel:
     """Write a model file, after proving that onnxruntime makes of it what torch does.
 
@@ -47,8 +47,9 @@ def export(
         about: The manifest's fields but for the graph's own: version, bytes, width and golden.
         history: [T, C] real readings for the golden and the long trace.
         path: Where the file goes; it appears whole or not at all.
-        readings: Length of the trace that torch and onnxruntime must agree on. Benchmarks,
-            which make hundreds of files of one architecture, take a short one.
+        readings: Length of the trace that torch and onnxruntime must agree on, `LONG_TRACE`
+            unless given; after a shorter one than the widest tick, ticks are not compared.
+            Benchmarks, which make hundreds of files of one architecture, take such a one.
 
     Returns:
         The file, loaded as the daemon does it.
@@ -57,6 +58,7 @@ def export(
         ArtifactRejected: If the file differs from torch by more than 1e-4, if a row depends on
             how many others are in its tick, or if an extreme reading gives no finite score.
     """
+    readings = readings or LONG_TRACE
     model = model.eval().cpu()
     trace = _trace(history, model.scale.numpy(), readings)
     graph = _graph(model)

@@ -149,9 +149,16 @@ class Autoencoder(nn.Module):
         z, missing = self._standardise(x, forecast)
         features, after = self.network.step(self._inputs(z), before)
         read, past = self._lag(Read(z, missing, features, forecast), past)
-        weighed, kept = self.weigh(read, evidence)
-        said = self.say(read, self.scoring.score(weighed))
-        return *said, torch.cat([after, self.network.ahead(features), *kept, past], 1)
+        expected = self.expected(read)
+        residual = self.residual(read, expected)
+        weighed, kept = self.weigh(read, residual, evidence)
+        score = self.scoring.score(weighed)
+        return (
+            self.natural(expected),
+            residual,
+            score,
+            torch.cat([after, self.network.ahead(features), *kept, past], 1),
+        )
 
     # The sequence door --------------------------------------------------------------------
 
@@ -163,8 +170,11 @@ class Autoencoder(nn.Module):
             carry: What the streams left behind.
         """
         read, after = self.unroll(x, carry)
-        weighed, evidence = self.weigh_all(read, carry.evidence)
-        return self.say(read, self.scoring.score(weighed)), after._replace(evidence=evidence)
+        expected = self.expected(read)
+        residual = self.residual(read, expected)
+        weighed, evidence = self.weigh_all(read, residual, carry.evidence)
+        said = Scored(self.natural(expected), residual, self.scoring.score(weighed))
+        return said, after._replace(evidence=evidence)
 
     def unroll(self, x: Tensor, carry: Carry) -> tuple[Read, Carry]:
         """Read whole sequences: [B, T, C] to features and forecasts.
@@ -198,18 +208,20 @@ class Autoencoder(nn.Module):
 
     # What both share ----------------------------------------------------------------------
 
-    def weigh_all(self, read: Read, evidence: Tensor) -> tuple[Evidence, Tensor]:
+    def weigh_all(self, read: Read, residual: Tensor, evidence: Tensor) -> tuple[Evidence, Tensor]:
         """Weigh whole sequences, reading by reading: [B, T, 1] each, and what is left behind."""
         kept, weighed = apart(evidence, self.scoring.widths), []
         for t in range(read.z.shape[1]):
-            now, kept = self.weigh(Read(*(part[:, t] for part in read)), kept)
+            now, kept = self.weigh(Read(*(part[:, t] for part in read)), residual[:, t], kept)
             weighed.append(now)
         columns = (torch.stack(column, 1) for column in zip(*weighed, strict=True))
         return Evidence(*columns), torch.cat(kept, 1)
 
-    def weigh(self, read: Read, state: Sequence[Tensor]) -> tuple[Evidence, list[Tensor]]:
+    def weigh(
+        self, read: Read, residual: Tensor, state: Sequence[Tensor]
+    ) -> tuple[Evidence, list[Tensor]]:
         """Weigh one reading of each stream: evidence, and the state of `training.evidence`."""
-        z, missing, error = read.z, read.missing, self.residual(read)
+        z, missing, error = read.z, read.missing, residual
         if len(self.judged) < self.channels:
             z, missing, error = (part.index_select(1, self.judged) for part in (z, missing, error))
         return self.scoring.step(compress(z), missing, error, state)
@@ -219,15 +231,14 @@ class Autoencoder(nn.Module):
         guess = self.network.newest(read.features)
         return (self.blend * guess + (1 - self.blend) * read.forecast) * self.moves
 
-    def residual(self, read: Read) -> Tensor:
-        """Return expected minus seen, in deviations of held-out errors, 0 where missing."""
-        residual = (self.expected(read) - read.z) / self.spread
-        return torch.where(read.missing, torch.zeros_like(residual), residual)
+    def natural(self, expected: Tensor) -> Tensor:
+        """Return standardised values in engineering units."""
+        return expected * self.scale + self.mean
 
-    def say(self, read: Read, score: Tensor) -> Scored:
-        """Put what was read into expected and residual, beside its score."""
-        expected = self.expected(read) * self.scale + self.mean
-        return Scored(expected, self.residual(read), score)
+    def residual(self, read: Read, expected: Tensor) -> Tensor:
+        """Return expected minus seen, in deviations of held-out errors, 0 where missing."""
+        residual = (expected - read.z) / self.spread
+        return torch.where(read.missing, torch.zeros_like(residual), residual)
 
     def _lag(self, read: Read, past: Tensor) -> tuple[Read, Tensor]:
         """Put the readings that the features reconstruct in place of the newest ones."""

@@ -24,7 +24,7 @@ from training.calibrate import LEAD, calibrate, score_rows
 from training.channels import Channels, look
 from training.config import Config, read_config
 from training.data import History, Piece, read_history
-from training.export import LONG_TRACE, export
+from training.export import export
 from training.model import Autoencoder
 from training.plots import draw_calibration, draw_losses
 from training.train import Fitted, Losses, fit
@@ -73,7 +73,7 @@ def build(
     history: History,
     folder: Path,
     progress: Progress,
-    readings: int = LONG_TRACE,
+    readings: int | None = None,
 ) -> OnnxModel:
     """Fit, calibrate and export one model of a history that was read; as `run` from there on.
 
@@ -102,7 +102,8 @@ def build(
     _write_losses(folder, fitted)
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
     try:
-        calibration = calibrate(fitted.model, history, valid, held_out, config.fit)
+        whole = history.split((1.0,), gap_s, 0)[0]
+        calibration = calibrate(fitted.model, history, valid, held_out, whole, config.fit)
     except ValueError as error:
         raise SettingsRejected(str(error)) from error
     scores = score_rows(fitted.model, history, held_out, config.fit)

@@ -162,7 +162,14 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "warm_up": 20,
         "calibration": [
             tail.model_dump()
-            for tail in calibrate(fitted.model, history, shares[1], shares[2], config.fit)
+            for tail in calibrate(
+                fitted.model,
+                history,
+                shares[1],
+                shares[2],
+                history.split((1.0,), 60, 0)[0],
+                config.fit,
+            )
         ],
         "training": {},
     }

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from detector.records import Doubles
-from training.calibrate import Memories, calibrate, score_rows
+from training.calibrate import calibrate, score_rows
 from training.channels import look
 from training.config import Config, Fit
 from training.data import History, Piece, Report, _sorted
 from training.evidence.windows import LONGEST
+from training.memories import Memories
 from training.model import Autoencoder
 from training.train import fit
 
@@ -43,6 +44,10 @@ def history(x: Doubles, stream: Doubles | None = None) -> History:
     return _sorted(x.astype(np.float32), code, rows * 10**6, names, Report())
 
 
+def whole(told: History) -> list[Piece]:
+    return told.split((1.0,), 60, 0)[0]
+
+
 def model_of(told: History, settings: Config) -> Autoencoder:
     channels = look(settings.data.channels, told)
     end = len(told.order)
@@ -54,7 +59,8 @@ def test_later_readings_exceed_a_level_as_often_as_it_says(seed: int) -> None:
     told = history(ar1(0.5, seed))
     model = model_of(told, config())
     half, end = len(told.order) // 2, len(told.order)
-    tails = calibrate(model, told, [Piece(half, end - 300)], [Piece(end - 300, end)], Fit(lanes=4))
+    valid, last = [Piece(half, end - 300)], [Piece(end - 300, end)]
+    tails = calibrate(model, told, valid, last, whole(told), Fit(lanes=4))
     assert [tail.kind for tail in tails] == ["state", "onset"]
 
     later = history(ar1(0.5, seed + 100, 3000))
@@ -67,7 +73,7 @@ def test_later_readings_exceed_a_level_as_often_as_it_says(seed: int) -> None:
 def test_a_memory_judges_only_what_it_does_not_hold() -> None:
     told = history(ar1(0.9, 3))
     model = model_of(told, config())
-    memories = Memories(model, told, seed=0)
+    memories = Memories(model, told, whole(told), seed=0)
     novelty = model.scoring.novelty
     assert novelty is not None
     every = memories.windows(np.arange(ROWS))
@@ -87,7 +93,7 @@ def test_a_memory_that_explains_little_says_little() -> None:
     for x in (ar1(0.0, 1), np.sin(np.arange(ROWS)[:, np.newaxis] / 9 + np.arange(CHANNELS))):
         told = history(x)
         model = model_of(told, config())
-        Memories(model, told, seed=0).weigh()
+        Memories(model, told, whole(told), seed=0).weigh()
         assert model.scoring.novelty is not None
         skills.append(float(model.scoring.novelty.skill))
     assert skills[0] < 0.5
@@ -98,7 +104,7 @@ def test_a_network_that_knows_no_better_than_a_guess_is_silent() -> None:
     told = history(ar1(0.0, 2))  # noise: nothing is better than its mean
     model = model_of(told, config())
     end = len(told.order)
-    calibrate(model, told, [Piece(600, 900)], [Piece(900, end)], Fit(lanes=4))
+    calibrate(model, told, [Piece(600, 900)], [Piece(900, end)], whole(told), Fit(lanes=4))
     assert float(model.scoring.surprise.skill) < 0.05
 
 
@@ -109,7 +115,8 @@ def test_a_stream_that_shifts_by_itself_is_trusted_less() -> None:
         x += jump * ((np.arange(ROWS) // 150) % 3)[:, np.newaxis]
         told = history(x)
         model = model_of(told, config())
-        calibrate(model, told, [Piece(600, 900)], [Piece(900, ROWS)], Fit(lanes=4))
+        valid, last = [Piece(600, 900)], [Piece(900, ROWS)]
+        calibrate(model, told, valid, last, whole(told), Fit(lanes=4))
         trust.append(float(model.scoring.trust))
     assert trust[0] == 1
     assert trust[1] < trust[0]
@@ -119,7 +126,21 @@ def test_all_streams_count_and_no_window_reaches_across_them() -> None:
     x = np.concatenate([ar1(0.5, 1, 1000), 50 + ar1(0.5, 2, 1000)])
     told = history(x, np.repeat([0.0, 1.0], 1000))
     model = model_of(told, config())
-    window = Memories(model, told, seed=0).windows(np.array([1000, 1005]))
+    window = Memories(model, told, whole(told), seed=0).windows(np.array([1000, 1005]))
     alone = history(x[1000:])
-    model_alone = Memories(model, alone, seed=0).windows(np.array([0, 5]))
+    model_alone = Memories(model, alone, whole(alone), seed=0).windows(np.array([0, 5]))
     torch.testing.assert_close(window, model_alone)
+
+
+def test_no_window_reaches_across_a_gap() -> None:
+    x = ar1(0.5, 4)
+    told = history(x)
+    told.ts_us[600:] += 3600 * 10**6
+    model = model_of(told, config())
+    memories = Memories(model, told, whole(told), seed=0)
+    assert [(piece.start, piece.stop) for piece in whole(told)] == [(0, 600), (600, ROWS)]
+    after = Memories(model, history(x[600:]), [Piece(0, ROWS - 600)], seed=0)
+    rows = np.array([0, 3, 40])
+    torch.testing.assert_close(memories.windows(600 + rows), after.windows(rows))
+    for fold in memories.folds():
+        assert all(piece.stop <= 600 or piece.start >= 600 for piece in fold)

@@ -10,7 +10,7 @@ LINEAR = 3.0  # standard deviations; up to about here `compress` changes little
 
 
 def log1p(x: Tensor) -> Tensor:
-    """Return ln(1 + x) for 0 <= x <= 1e13, to 1e-4: the series of artanh for the 16th root."""
+    """Return ln(1 + x) for 0 <= x <= 1e7, to 1e-4 of it: the series of artanh for the 16th root."""
     for _ in range(4):
         x = x / (1 + (1 + x).sqrt())  # (1 + x) ** 0.5 - 1, exact also for small x
     t = x / (x + 2)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
 from detector.records import Bools, Doubles, Floats, Ints
+from training.metrics.ranges import average_precision
 
 RAREST = 1e-15  # a probability below says no more than this
 POINTS = 400  # of a curve; more than a picture has room for
@@ -68,9 +69,8 @@ def precision_recall(label: Bools, score: Doubles | Floats) -> PrecisionRecall:
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], [True]))  # of equal ones
     hits, above = hits[last], last + 1
     recall, precision = hits / hits[-1], hits / above
-    average = float(np.sum(precision * np.diff(recall, prepend=0)))
     kept = envelope(precision, POINTS // 2)
-    return PrecisionRecall(recall[kept], precision[kept], average)
+    return PrecisionRecall(recall[kept], precision[kept], average_precision(label, score))
 
 
 def rate_limits(count: int, days: float, confidence: float = 0.9) -> tuple[float, float]:
