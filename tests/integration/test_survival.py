@@ -30,6 +30,7 @@ def test_a_killed_daemon_goes_on_with_its_state_and_repeats_nothing(
         until(lambda: daemon.metric("detector_readings_total") == middle, "the first half")
         until(lambda: daemon.metric("detector_checkpoints_total") >= 2, "checkpoints")
         until(lambda: daemon.metric("detector_open_alerts") == 1, "the alert is open")
+        said = daemon.metric("detector_alerts_total")
         daemon.stop(signal.SIGKILL)
     with Daemon(small_model, topics, tmp_path, **quick) as again:
         again.ready()
@@ -37,8 +38,11 @@ def test_a_killed_daemon_goes_on_with_its_state_and_repeats_nothing(
         until(lambda: again.metric("detector_readings_total") >= len(records) - middle, "the rest")
         assert again.metric('detector_restores_total{outcome="restored"}') == 2
         assert again.metric("detector_stream_starts_total") == 0, "no stream warmed up again"
-        alerts = [json.loads(value) for _, value in topics.read(topics.alerts, 2)]
+        until(lambda: again.metric("detector_open_alerts") == 0, "all alerts are closed")
+        said += again.metric("detector_alerts_total")
         assert again.stop() == 0, again.said
+    alerts = [json.loads(value) for _, value in topics.read(topics.alerts, int(said))]
+    assert len(alerts) == said
     # Of the alert that was open when it died there is one beginning and one end.
     lives: dict[str, list[str]] = {}
     for alert in alerts:
