@@ -104,8 +104,10 @@ class Lstm(Cell):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector; the state is [h, c]."""
         h, c = apart(state, [self.hidden] * 2)
-        given, recurrent = self._given(x, h)
-        admit, keep, new, show = apart(given + recurrent, [self.hidden] * 4)
+        weight, recurrent, bias, bias_recurrent = self.fused.all_weights[0]
+        both = torch.cat([weight, recurrent], 1)
+        given = functional.linear(torch.cat([x, h], 1), both, bias + bias_recurrent)
+        admit, keep, new, show = apart(given, [self.hidden] * 4)
         c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
         h = torch.sigmoid(show) * torch.tanh(c)
         return h, torch.cat([h, c], 1)
