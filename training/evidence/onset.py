@@ -29,6 +29,8 @@ class Onset(nn.Module):
     As in `training.evidence.shift`, streams are the last axis of all but the levels.
     """
 
+    starts: Tensor  # [2 C, 1] where each channel's places begin, twice
+
     def __init__(self, channels: int, levels: int) -> None:
         """Take C and L."""
         super().__init__()
@@ -37,6 +39,8 @@ class Onset(nn.Module):
         # The empty place, mean and variance of surprise in each channel and in the window, the bar.
         self._sizes = [channels, channels + 1, channels + 1, 1]
         self.widths = [self.places * channels, sum(self._sizes)]
+        starts = torch.arange(channels).float() * self.places
+        self.register_buffer("starts", torch.cat([starts, starts]).unsqueeze(1), persistent=False)
 
     def step(
         self, u: Tensor, distance: Tensor, state: Sequence[Tensor], seen: Tensor
@@ -78,13 +82,13 @@ class Onset(nn.Module):
         takes the empty place, and the oldest leaves the place after it; where the level is known,
         0 is written to the empty place twice.
         """
-        known = levels.reshape(-1, self.channels, self.places)
         here = u + OFFSET
+        known = levels.reshape(-1, self.channels, self.places)
         nearest = (here.unsqueeze(-1) - known).abs().amin(-1)
         new = (nearest > APART).to(u.dtype)
         after = place + new.T
         after = after * (after < self.places).to(u.dtype)
-        at = torch.stack([place.T, after.T], -1).long()
+        at = (torch.cat([place, after]) + self.starts).T.long()
         taken = here * new
-        known = known.scatter(-1, at, torch.stack([taken, torch.zeros_like(taken)], -1))
-        return nearest.T, known.flatten(1), after
+        levels = levels.scatter(1, at, torch.cat([taken, torch.zeros_like(taken)], 1))
+        return nearest.T, levels, after
