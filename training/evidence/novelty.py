@@ -62,6 +62,7 @@ class Novelty(nn.Module):
         """Return the distance to the nearest window of the memory, [B, D] -> [B, 1]."""
         # |a - b|^2 = |a|^2 + (|b|^2 - 2 a b), the brackets as one product.
         own = (self.memory * self.memory).sum(-1, keepdim=True)
-        rest = torch.cat([seen, seen[:, :1] * 0 + 1], 1) @ torch.cat([-2 * self.memory, own], 1).T
+        bracket = torch.cat([-2 * self.memory, own], 1)
+        rest = torch.cat([seen, torch.ones_like(seen[:, :1])], 1) @ bracket.T
         square = total(seen * seen) + rest.amin(-1, keepdim=True)
         return square.clamp(min=LEAST_DISTANCE**2).sqrt()

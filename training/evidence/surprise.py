@@ -62,8 +62,8 @@ class Surprise(nn.Module):
 
     def size(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the mean length of whitened errors over all horizons, [B, 1]."""
-        lengths = []
+        squares = []
         for m, errors in enumerate(smoothed):
             white = errors @ self.whiten[m].T
-            lengths.append(total(white * white))
-        return total((torch.cat(lengths, 1) / self.channels).sqrt()) / len(HORIZONS)
+            squares.append(total(white * white))
+        return total((torch.cat(squares, 1) / (self.channels * len(HORIZONS) ** 2)).sqrt())
