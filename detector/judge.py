@@ -16,7 +16,8 @@ class Rules:
     Attributes:
         open_level: A reading above it counts against its stream.
         critical_level: Above it an alert is critical.
-        close_share: Of the alert's own peak; a reading below counts for its stream.
+        calm_level: A reading below it counts for its stream, however small the alert's peak.
+        close_share: Of the alert's own peak; a reading below counts for its stream, too.
         open_after: Readings in a row above `open_level`, and the bar, that open an alert.
         close_after: Readings in a row below the peak's share that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
@@ -24,6 +25,7 @@ class Rules:
 
     open_level: Floats
     critical_level: Floats
+    calm_level: Floats
     close_share: float = 0.35
     open_after: int = 1
     close_after: int = 1
@@ -33,6 +35,7 @@ class Rules:
 # A reading is critical when normal ones score as high this much less often than the opening
 # level is exceeded.
 CRITICAL_FACTOR = 100.0
+CALM = 0.75  # of normal readings score as high
 # What is told once must grow to be told again: just after an alert a stream must score so many
 # times what it closed with, falling to the opening level over so many readings.
 HABIT = 2.0
@@ -73,6 +76,7 @@ def rules(
     return Rules(
         levels(1),
         levels(1 / CRITICAL_FACTOR),
+        np.array([c.level(CALM) for c in manifest.calibration], np.float32),
         close_share,
         open_after,
         close_after,
@@ -143,7 +147,8 @@ def judge(
     after["peak"] = np.where(first | rising, score, docket["peak"])
 
     opened = ~was_open & (run >= rules.open_after) & (ts >= docket["quiet_until_us"])
-    quiet = score < np.float32(rules.close_share) * after["peak"]
+    bound = np.maximum(np.float32(rules.close_share) * after["peak"], rules.calm_level)
+    quiet = score < bound
     calm = np.where(was_open & quiet, docket["calm"] + 1, 0)
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed

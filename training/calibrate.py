@@ -16,19 +16,25 @@ from detector.artifact import Calibration
 from detector.records import Doubles, Floats, Ints
 from training.config import Fit
 from training.data import History, Piece
+from training.evidence.curves import compress
 from training.evidence.scoring import TRUSTED, Evidence
+from training.evidence.shift import LEAST_VARIANCE
+from training.evidence.surprise import LIMIT
+from training.joints import Joints
 from training.lanes import Batch, batches, cut, start_fresh
 from training.memories import LONG_LEAD, Memories
 from training.model import Autoencoder, Read
 from training.tail import tail
+from training.whitening import Moments, inverse_root, usual_size
 
 LEAD = 256  # readings that bring a network's state up before its errors count
 LONG = 8192  # readings of evidence that are carried through as one
 FLOOR = 0.02  # standardised units; an error that never varies is not worth infinitely much
 SHIFT_QUANTILE = 0.99
-NORMAL_90 = 1.2816  # deviations that a tenth of a normal distribution exceeds
 CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
-INDEPENDENT = 20  # readings that tell as much as an independent one
+BESIDE_QUANTILE = 0.999  # where the joint evidence and the rest are equally rare
+LEAST_JOINT = 0.25  # deviations; below, joint evidence has no tail to speak of
+STEADIEST = 0.01  # of the history's spread; a stream that moves less is held to that
 
 
 @torch.no_grad()
@@ -58,21 +64,25 @@ def calibrate(
     """
     _blend(model, history, valid, options)
     _weigh_network(model, history, [*valid, *held_out], options)
+    _steady(model, history, whole)
     memory = Memories(model, history, whole, options.seed)
     memory.weigh()
+    folds = memory.folds()
+    joints = Joints(model, history, whole, folds)
+    joints.weigh()
+    _set(model.scoring.agree, np.ones(()))
     parts, row = [], []
-    for fold in memory.folds():
+    for k, fold in enumerate(folds):
         memory.remember(fold)
+        joints.fit(without=k)
         evidence, rows = weigh_rows(model, history, fold, options)
         parts.append(evidence)
         row.append(rows)
     memory.remember(())
+    joints.fit()
     rows = np.concatenate(row)
     order = np.argsort(rows)
-    columns = torch.cat(parts)[order]
-    trust = _trust(columns[:, 0].numpy())
-    _set(model.scoring.trust, np.array(trust))
-    columns[:, 0] *= trust
+    columns = _balance(model, torch.cat(parts)[order])
     scores = model.scoring.score(Evidence(*torch.split(columns, 1, 1))).numpy()
     return tuple(
         tail(kind, scores[:, k], rows[order]) for k, kind in enumerate(model.scoring.kinds)
@@ -83,7 +93,7 @@ def calibrate(
 def weigh_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> tuple[Tensor, Ints]:
-    """Return the evidence of pieces, [N, 4] as in `Evidence`, and [N] the rows of the history."""
+    """Return the evidence of pieces, [N, 5] as in `Evidence`, and [N] the rows of the history."""
     parts, rows, carry = [], [], None
     long = cut(pieces, LONG, LONG_LEAD)
     for batch in batches(history, long, options.lanes, options.chunk):
@@ -107,10 +117,37 @@ def score_rows(
     return np.asarray(model.scoring.score(Evidence(*torch.split(evidence, 1, 1))).numpy())
 
 
-def _trust(shift: Floats) -> float:
-    """Return the weight of shifts: less where normal streams shift by themselves."""
-    usual = float(np.quantile(shift, SHIFT_QUANTILE))
-    return min(1.0, TRUSTED / max(usual, FLOOR)) ** 2
+def _balance(model: Autoencoder, columns: Tensor) -> Tensor:
+    """Set what a shift and joint evidence weigh, and return the columns with these weights.
+
+    A shift weighs less where normal streams shift by themselves. Joint evidence is as rare as
+    the rest together, and weighs as much less as the channels say less of each other.
+    """
+    scoring = model.scoring
+    usual = float(np.quantile(columns[:, 0], SHIFT_QUANTILE))
+    _set(scoring.trust, np.array(min(1.0, TRUSTED / max(usual, FLOOR)) ** 2))
+    alone = columns[:, 0] * scoring.trust + columns[:, 1] + columns[:, 2]
+    rest, joint = (float(np.quantile(part, BESIDE_QUANTILE)) for part in (alone, columns[:, 3]))
+    _set(scoring.agree, scoring.joint.skill.numpy() * rest / max(joint, LEAST_JOINT))
+    one = torch.ones(())
+    return columns * torch.stack([scoring.trust, one, one, scoring.agree, one])
+
+
+def _steady(model: Autoencoder, history: History, whole: Sequence[Piece]) -> None:
+    """Set the least variance of baselines: a part of what a stream varies by itself.
+
+    Where streams differ more from each other than each varies, the history's spread is no
+    measure of one of them.
+    """
+    spreads = []
+    for piece in whole:
+        x = torch.from_numpy(history.rows(piece.start, piece.stop))
+        z = ((x - model.mean) / model.scale).index_select(1, model.judged)
+        spreads.append(np.nanstd(compress(z).double().numpy(), axis=0))
+    spread = np.nan_to_num(np.median(spreads, axis=0))
+    moves = model.moves.index_select(0, model.judged).numpy() > 0
+    held = np.where(moves, np.clip(spread, STEADIEST, 1), 1.0)
+    _set(model.scoring.shift.least, LEAST_VARIANCE * held[:, None] ** 2)
 
 
 def _batches(history: History, pieces: Sequence[Piece], options: Fit) -> Iterator[Batch]:
@@ -152,7 +189,7 @@ def _weigh_network(
 ) -> None:
     """Set how the network's errors vary together, how large they are, and its weight."""
     surprise, judged = model.scoring.surprise, model.judged
-    errors, squares, before = [], np.zeros(2), torch.zeros(0)
+    errors, squares, before = [], np.zeros(3), torch.zeros(0)
     for read, batch in _reads(model, history, pieces, options):
         counts = torch.from_numpy(batch.row >= 0)
         residual = model.residual(read, model.expected(read)).index_select(-1, judged)
@@ -161,38 +198,24 @@ def _weigh_network(
         before[torch.from_numpy(batch.fresh)] = 0
         chunk = []
         for t in range(residual.shape[1]):
-            now = surprise.smooth(residual[:, t], before)
+            now = surprise.smooth(residual[:, t].clamp(-LIMIT, LIMIT), before)
             before = torch.cat(now[1:], 1)
             chunk.append(torch.stack(now))
         errors.append(torch.stack(chunk, 2)[:, counts])  # [M, N, V]
         off = residual * model.spread.index_select(0, judged)
-        for k, values in enumerate((off, read.z.index_select(-1, judged))):
+        z = read.z.index_select(-1, judged)
+        counts[:, 0] = False  # its last value is in another batch
+        last = torch.cat([z[:, :1], z[:, :-1]], 1)
+        for k, values in enumerate((off, z, z - last)):
             squares[k] += float(values[counts].square().clamp(max=CAP).sum())
     every = torch.cat(errors, 1)
-    _set(surprise.whiten, np.stack([_inverse_root(part.double().numpy()) for part in every]))
-    size = surprise.size(list(every)).numpy().ravel()
-    usual, high = np.quantile(size, [0.5, 0.9])
+    moments = [Moments.of(part.double().numpy()) for part in every]
+    _set(surprise.whiten, np.stack([inverse_root(part) for part in moments]))
+    usual, deviation = usual_size(surprise.size(list(every)).double().numpy(), 0.0, FLOOR)
     _set(surprise.usual, np.array(usual))
-    _set(surprise.deviation, np.array(max((high - usual) / NORMAL_90, FLOOR)))
-    _set(surprise.skill, np.clip(1 - squares[0] / max(squares[1], FLOOR), 0, 1))
-
-
-def _inverse_root(errors: Doubles) -> Doubles:
-    """Return what whitens errors [N, V], [V, V].
-
-    Their second moment is shrunk towards a multiple of the identity: Ledoit and Wolf, "A
-    well-conditioned estimator for large-dimensional covariance matrices" (2004).
-    """
-    seen = errors.T @ errors / max(len(errors), 1)
-    size = len(seen)
-    level = np.trace(seen) / size
-    distance = ((seen - level * np.eye(size)) ** 2).sum()
-    fourth = float(((errors**2).sum(1) ** 2).mean())
-    noise = (fourth - (seen**2).sum()) / max(len(errors) / INDEPENDENT, 1.0)
-    share = float(np.clip(noise / max(distance, FLOOR**4), 0.01, 1))
-    kept = share * max(level, FLOOR**2) * np.eye(size) + (1 - share) * seen
-    values, vectors = np.linalg.eigh(kept)
-    return np.asarray((vectors / np.sqrt(np.maximum(values, FLOOR**2))).T)
+    _set(surprise.deviation, np.array(deviation))
+    # Against the mean and against the last value, whichever says more.
+    _set(surprise.skill, np.clip(1 - squares[0] / max(squares[1:].min(), FLOOR), 0, 1))
 
 
 def _set(buffer: Tensor, value: Doubles) -> None:

@@ -109,6 +109,7 @@ def _side_by_side(manifest: Manifest, rates: Sequence[float]) -> Rules:
     return Rules(
         np.concatenate([one.open_level for one in each]),
         np.concatenate([one.critical_level for one in each]),
+        np.concatenate([one.calm_level for one in each]),
         each[0].close_share,
         each[0].open_after,
         each[0].close_after,

@@ -231,6 +231,7 @@ def _record(
             "valid_loss": best.valid,
             "tail_shape": {tail.kind: tail.shape for tail in calibration},
             "shift_trust": float(fitted.model.scoring.trust),
+            "joint_skill": float(fitted.model.scoring.joint.skill),
             "network_skill": float(fitted.model.scoring.surprise.skill),
             "memory_skill": _skill(fitted.model),
         },

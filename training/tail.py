@@ -16,7 +16,8 @@ FLOOR = 1e-3  # of a tail's scale
 # readings decide. Scores are standardised evidence, whose logarithm falls evenly; their excess
 # over a high level is about half a unit, give or take a factor of 1.6.
 SHAPE_DEVIATION = 0.2
-SCALE_PRIOR, SCALE_DEVIATION = 0.5, 0.5
+SCALE_PRIOR, SCALE_DEVIATION = 0.5, 0.3
+SCALE_CLUSTERS = 4  # that it is worth where none was seen
 
 
 def tail(kind: str, scores: Floats | Doubles, row: Ints) -> Calibration:
@@ -78,5 +79,8 @@ def pareto(excess: Doubles, independent: int) -> tuple[float, float]:
 
     best = optimize.minimize(loss, np.array([SHAPE_DEVIATION, 0.0]), method="Nelder-Mead").x
     scale = mean * float(np.exp(np.clip(best[1], -9, 9)))
+    # What n excesses foretell of the next one is heavier than their own tail: if that is
+    # exponential, of shape 1 / n (the predictive distribution is Lomax's).
+    shape = abs(float(best[0])) + 1 / (independent + SCALE_CLUSTERS)
     # A steeper tail than that is a matter of the few that were seen.
-    return min(abs(float(best[0])), 1.0), max(scale, SCALE_PRIOR / 2)
+    return min(shape, 1.0), max(scale, SCALE_PRIOR / 2)

@@ -17,6 +17,7 @@ PARTITION = Partition("readings", 0)
 RULES = Rules(
     open_level=np.array([3], np.float32),
     critical_level=np.array([8], np.float32),
+    calm_level=np.array([0], np.float32),
     close_share=0.35,
     open_after=1,
     close_after=1,

@@ -9,7 +9,9 @@ from training.calibrate import calibrate, score_rows
 from training.channels import look
 from training.config import Config, Fit
 from training.data import History, Piece, Report, _sorted
+from training.evidence.curves import compress
 from training.evidence.windows import LONGEST
+from training.joints import Joints
 from training.memories import Memories
 from training.model import Autoencoder
 from training.train import fit
@@ -106,6 +108,75 @@ def test_a_network_that_knows_no_better_than_a_guess_is_silent() -> None:
     end = len(told.order)
     calibrate(model, told, [Piece(600, 900)], [Piece(900, end)], whole(told), Fit(lanes=4))
     assert float(model.scoring.surprise.skill) < 0.05
+
+
+def together(seed: int, rows: int = ROWS) -> Doubles:
+    """Return channels that follow one another but for a tenth, [N, C]."""
+    common = ar1(0.9, seed, rows)[:, :1]
+    return common + 0.1 * ar1(0.0, seed + 50, rows)
+
+
+def strangers(seed: int) -> Doubles:
+    """Return channels that have nothing to do with each other, [N, C]."""
+    return np.random.default_rng(seed).normal(size=(ROWS, CHANNELS))
+
+
+def test_what_channels_say_of_each_other_is_measured_on_rows_left_out() -> None:
+    skills = []
+    for x in (strangers(7), together(8)):
+        told = history(x)
+        model = model_of(told, config())
+        folds = Memories(model, told, whole(told), seed=0).folds()
+        Joints(model, told, whole(told), folds).weigh()
+        skills.append(float(model.scoring.joint.skill))
+    assert skills[0] < 0.05
+    assert skills[1] > 0.9
+
+
+def test_what_fits_all_rows_whitens_them_as_the_step_sees_them() -> None:
+    x = together(9) + 2 * strangers(10)
+    x[5, 0] = x[700, 1] = np.nan
+    told = history(x)
+    model = model_of(told, config())
+    joint = model.scoring.joint
+    Joints(model, told, whole(told), [[Piece(900, ROWS, 0)]]).fit()
+    state, seen = [torch.zeros(1, width) for width in joint.widths], []
+    u = compress((torch.from_numpy(told.x) - model.mean) / model.scale)
+    last = torch.zeros(CHANNELS)
+    for row in u:
+        last = torch.where(torch.isnan(row), last, row)
+        before, centre = state
+        seen.append(torch.cat(joint.smooth(last[None] - centre, before)))
+        _, state = joint.step(last[None], state)
+    white = torch.einsum("tmv,mwv->mtw", torch.stack(seen), joint.whiten)
+    for part in white:
+        product = (part.T @ part / len(part)).numpy()
+        np.testing.assert_allclose(product, np.eye(CHANNELS), atol=0.25)
+
+
+def test_joint_evidence_is_as_rare_as_the_rest_and_silent_where_nothing_goes_together() -> None:
+    weights = []
+    for x in (strangers(11), together(12)):
+        told = history(x)
+        model = model_of(told, config())
+        valid, last = [Piece(600, 900)], [Piece(900, ROWS)]
+        calibrate(model, told, valid, last, whole(told), Fit(lanes=4))
+        weights.append(float(model.scoring.agree))
+    assert weights[0] < 0.1
+    assert weights[1] > 0.3
+
+
+def test_streams_that_differ_more_than_each_varies_are_measured_by_what_each_varies() -> None:
+    least = []
+    for apart in (0, 100):
+        x = np.concatenate([ar1(0.5, seed, 500) + apart * seed for seed in (1, 2, 3)])
+        told = history(x, np.repeat([0.0, 1.0, 2.0], 500))
+        model = model_of(told, config())
+        pieces = whole(told)
+        end = pieces[-1].stop
+        calibrate(model, told, pieces[:1], [Piece(end - 300, end)], pieces, Fit(lanes=4))
+        least.append(float(model.scoring.shift.least.mean()))
+    assert least[1] < least[0] / 100
 
 
 def test_a_stream_that_shifts_by_itself_is_trusted_less() -> None:

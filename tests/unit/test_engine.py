@@ -15,6 +15,7 @@ PARTITION = Partition("readings", 3)
 RULES = Rules(
     open_level=np.array([3], np.float32),
     critical_level=np.array([30], np.float32),
+    calm_level=np.array([0], np.float32),
     close_share=0.35,
     open_after=2,
     close_after=2,
@@ -163,7 +164,7 @@ def test_ids_tell_streams_kinds_partitions_and_models_apart() -> None:
     state = manifest().calibration[0]
     both = manifest(calibration=(state, state.model_copy(update={"kind": "onset"})))
     three, thirty = (np.array([level] * 2, np.float32) for level in (3, 30))
-    two_kinds = Rules(three, thirty, open_after=2)
+    two_kinds = Rules(three, thirty, np.zeros(2, np.float32), open_after=2)
     other_model = StubModel(manifest(version="1" * 64))
     said = [
         *run(rows([*CALM, 20, 20]), model=StubModel(both), rules=two_kinds).alerts,

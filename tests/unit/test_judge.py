@@ -22,13 +22,14 @@ def levels(*kinds: float) -> Floats:
 RULES = Rules(
     open_level=levels(3),
     critical_level=levels(9),
+    calm_level=levels(0),
     close_share=0.35,
     open_after=2,
     close_after=3,
     cool_down_us=5 * US_PER_S,
 )
 # One reading opens, the first below half of the peak closes, and only habit holds the next back.
-HASTY = Rules(levels(3), levels(999), 0.5, open_after=1, close_after=1)
+HASTY = Rules(levels(3), levels(999), levels(0), 0.5, open_after=1, close_after=1)
 
 
 def stories(
@@ -227,8 +228,8 @@ def test_an_alert_remembers_its_first_reading_and_its_peak() -> None:
 def test_each_kind_of_evidence_has_a_story_of_its_own() -> None:
     one = [4, 4, 10, 0, 0, 0, 4, 4, 4]
     other = [0, 40, 40, 40, 90, 90, 0, 0, 0]
-    both = Rules(levels(3, 30), levels(9, 80), 0.35, 2, 3, 5 * US_PER_S)
-    alone = replace(both, open_level=levels(30), critical_level=levels(80))
+    both = Rules(levels(3, 30), levels(9, 80), levels(0, 0), 0.35, 2, 3, 5 * US_PER_S)
+    alone = replace(both, open_level=levels(30), critical_level=levels(80), calm_level=levels(0))
     together, _ = stories(list(zip(one, other, strict=True)), both)
     assert together == [story(*one), story(*other, rules=alone)]
     assert together == [".o!..c...", "..o.!...c"]
@@ -317,3 +318,10 @@ def test_what_is_not_set_is_the_same_for_the_daemon_and_for_a_file() -> None:
     made = rules_of(manifest(), asked)
     seen = (made.close_share, made.open_after, made.close_after, made.cool_down_us)
     assert seen == (0.6, 3, 7, 1_500_000)
+
+
+def test_what_most_normal_readings_exceed_closes_however_small_the_peak_was() -> None:
+    busy = replace(HASTY, calm_level=levels(2.5))
+    assert "c" not in story(0, 4, 2.2, 2.2, rules=HASTY)
+    assert "c" in story(0, 4, 2.2, 2.2, rules=busy)
+    assert "c" not in story(0, 4, 2.6, 2.6, rules=busy)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import Score
+from training.evidence.joint import Joint
 from training.evidence.novelty import Novelty
 from training.evidence.onset import Onset
 from training.evidence.shift import Shift, pooled
@@ -28,6 +29,7 @@ class Evidence(NamedTuple):
     shift: Tensor
     novelty: Tensor
     surprise: Tensor
+    joint: Tensor
     onset: Tensor
 
 
@@ -36,6 +38,7 @@ class Scoring(nn.Module):
 
     settle: Tensor  # [] readings before a shift is believed
     trust: Tensor  # [] weight of a shift, from how large it is on normal readings
+    agree: Tensor  # [] weight of joint evidence: as rare as the others' sum on normal readings
 
     def __init__(self, channels: int, options: Score) -> None:
         """Take V and the sizes of the memories; one of 0 leaves its evidence out."""
@@ -43,10 +46,12 @@ class Scoring(nn.Module):
         self.channels = channels
         self.shift = Shift(channels)
         self.surprise = Surprise(channels)
+        self.joint = Joint(channels)
         self.novelty = Novelty(channels, options.windows) if options.windows else None
         self.onset = Onset(channels, options.levels) if options.levels else None
         self.register_buffer("settle", torch.tensor(float(options.warm_up)))
         self.register_buffer("trust", torch.ones(()))
+        self.register_buffer("agree", torch.zeros(()))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ class Scoring(nn.Module):
 
     @property
     def _parts(self) -> list[list[int]]:
-        parts = (self.shift, self.surprise, self.novelty, self.onset)
+        parts = (self.shift, self.surprise, self.joint, self.novelty, self.onset)
         return [part.widths if part else [] for part in parts]
 
     def step(
@@ -78,19 +83,23 @@ class Scoring(nn.Module):
             The evidence, and the state for the next reading.
         """
         seen, last, rest = state[0], state[1], iter(state[2:])
-        shift, surprise, novelty, onset = (list(islice(rest, len(p))) for p in self._parts)
+        shift, surprise, joint, novelty, onset = (list(islice(rest, len(p))) for p in self._parts)
         u = torch.where(missing, last, u)
         moved, shift = self.shift.step(u, shift, seen >= self.settle)
         wrong, surprise = self.surprise.step(error, surprise)
+        apart, joint = self.joint.step(u, joint)
         far = told = distance = torch.zeros_like(seen)
         if self.novelty:
             far, distance, novelty = self.novelty.step(u, novelty)
         if self.onset:
             told, onset = self.onset.step(u, distance, onset, seen)
-        evidence = Evidence(self.trust * pooled(moved), NOVELTY * far, wrong, told)
-        return evidence, [seen + 1, u, *shift, *surprise, *novelty, *onset]
+        evidence = Evidence(
+            self.trust * pooled(moved), NOVELTY * far, wrong, self.agree * apart, told
+        )
+        return evidence, [seen + 1, u, *shift, *surprise, *joint, *novelty, *onset]
 
     def score(self, evidence: Evidence) -> Tensor:
         """Return one column a kind, [..., K]."""
-        state = evidence.shift + evidence.novelty + evidence.surprise
+        alone = evidence.shift + evidence.novelty + evidence.surprise
+        state = torch.maximum(alone, evidence.joint)
         return torch.cat([state, evidence.onset], -1) if self.onset else state

@@ -18,13 +18,17 @@ FAST = 0.1  # rate of the mean that is compared
 LAG = 50.0  # readings between the mean and its baseline, so that what is new does not leak in
 BASELINES = (15.0, 40.0, 100.0, 1e9)  # readings; the last is the mean of all that was quiet
 FREEDOM = 3.0  # of Student's t before a channel has crossed its baseline even once
-LEAST_VARIANCE = 1e-3  # standardised units, squared
+LEAST_VARIANCE = 1e-3  # of what a stream's own readings vary
 CLIP = 9.0  # a squared error counts as at most so many variances
 STEADY = 60.0  # readings before errors are clipped
-DRIFT = 3.0  # weight of the random walk that a channel did before
+FADES = 200.0  # readings away that double what a baseline's error may be
+DRIFT = 2.0  # weight of the random walk that a channel did before
 OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
+CLOSE = 0.4  # of the channel's own peak; below, they go on, from where the channel is
+PATIENCE = 500.0  # readings after which they go on anyway: what stays that long is normal
 NEVER = 1e6  # more than any squared error; keeps one from being clipped
-CLOSE = 0.5  # of the channel's own peak; below, they go on
+SURE = 16.0  # variances of readings between two places, so that a reading is of one of them
+OFFSET = 1000.0  # more than any compressed reading
 
 
 class Memory(NamedTuple):
@@ -41,6 +45,7 @@ class Memory(NamedTuple):
     error: Tensor  # [M, C, B] mean square of the fast mean about each baseline
     error_near: Tensor  # of the stream about `near`
     error_far: Tensor
+    known: Tensor  # where the channel was before it last settled elsewhere, and OFFSET; 0: nowhere
     side: Tensor  # sign of the last deviation
     looks: Tensor  # how often it changed: so many independent errors were seen
     learnt: Tensor  # readings that the statistics rest on
@@ -49,7 +54,7 @@ class Memory(NamedTuple):
 
 
 _PLACES = (*[1] * 7, len(BASELINES))  # what begins where the stream begins
-_SIZES = (sum(_PLACES), len(BASELINES), *[1] * 7)
+_SIZES = (sum(_PLACES), len(BASELINES), *[1] * 8)
 
 
 class Shift(nn.Module):
@@ -61,6 +66,7 @@ class Shift(nn.Module):
     """
 
     rate: Tensor  # [M, 1, 1]
+    least: Tensor  # [C, 1] variance that any baseline has, standardised units, squared
 
     def __init__(self, channels: int) -> None:
         """Take C."""
@@ -68,6 +74,7 @@ class Shift(nn.Module):
         self.channels = channels
         self.widths = [sum(_SIZES) * channels]
         self.register_buffer("rate", 1 / torch.tensor(BASELINES).reshape(-1, 1, 1))
+        self.register_buffer("least", torch.full((channels, 1), LEAST_VARIANCE))
 
     def step(
         self, u: Tensor, state: Sequence[Tensor], settled: Tensor
@@ -87,17 +94,26 @@ class Shift(nn.Module):
         fast = memory.fast + FAST * (u - memory.fast)
         deviation, variance = _nearest(fast, memory)
         walk = torch.relu(memory.error_far - memory.error_near) * (DRIFT / (2 * LAG))
-        spread = variance + LEAST_VARIANCE + walk * memory.age
+        spread = (variance + self.least) * (1 + memory.age / FADES) + walk * memory.age
         freedom = memory.looks + FREEDOM
-        evidence = ((freedom + 1) * log1p(deviation * deviation / (spread * freedom))).sqrt()
+        back = self._from_known(u, fast, fast - deviation, variance, memory)
+        square = torch.minimum(deviation * deviation, back)
+        evidence = ((freedom + 1) * log1p(square / (spread * freedom))).sqrt()
 
         learning = torch.relu(1 - memory.age)
         enough = evidence >= CLOSE * memory.peak + OPEN * learning
         away = enough.to(u.dtype) * settled.to(u.dtype).reshape(1, -1)
+        away = away * (memory.age < PATIENCE).to(u.dtype)
         after = self._learn(u, fast, deviation, memory, 1 - away)._replace(
             age=(memory.age + 1) * away, peak=torch.maximum(memory.peak, evidence) * away
         )
-        return evidence[0].T, [torch.cat(after).flatten(0, 1).T]
+        # Where it came to rest is a normal from now on, beside the one that it left.
+        settles = (1 - learning) * (1 - away)
+        left = fast + OFFSET - deviation
+        after = after._replace(known=memory.known + settles * (left - memory.known))
+        places, rest = apart(torch.cat(after), [_SIZES[0], sum(_SIZES[1:])], 0)
+        parts = torch.cat([places + settles * (fast - places), rest])
+        return evidence[0].T, [parts.flatten(0, 1).T]
 
     def recall(self, state: Tensor, u: Tensor) -> Memory:
         """Return what a stream left behind; of one never seen, all zeros, that it begins at `u`."""
@@ -106,6 +122,21 @@ class Shift(nn.Module):
         learnt = rest[-3]
         begun = places + torch.relu(1 - learnt) * u
         return Memory(*apart(begun, _PLACES, 0), *rest)
+
+    def _from_known(
+        self, u: Tensor, fast: Tensor, baseline: Tensor, variance: Tensor, memory: Memory
+    ) -> Tensor:
+        """Return how far a channel is from where it was before, squared: to be there is no news.
+
+        Where that is far from the baseline one reading tells, by its own variance: the fast mean
+        only passes between.
+        """
+        known, own = memory.known - OFFSET, memory.error_near + self.least
+        back, now, way = fast - known, u - known, baseline - known
+        part = (variance / own).clamp(min=FAST / 2)  # what noise leaves of itself in the fast mean
+        back, now, way = back * back, now * now * part, way * way
+        sure = (way > SURE * own).to(u.dtype) * torch.sign(memory.known)
+        return back - sure * torch.relu(back - now)
 
     def _learn(
         self, u: Tensor, fast: Tensor, deviation: Tensor, memory: Memory, learns: Tensor
@@ -136,6 +167,7 @@ class Shift(nn.Module):
             memory.error + share * (error - memory.error),
             memory.error_near + share * (near * near - memory.error_near),
             memory.error_far + share * (far * far - memory.error_far),
+            memory.known,
             memory.side + turned,
             memory.looks + turned.abs().clamp(max=1),
             learnt,

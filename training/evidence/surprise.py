@@ -1,39 +1,28 @@
 """Did the network expect this? Its errors over all channels together, now and over a while.
 
 Channels that follow each other err together; a fault moves one without the others. Errors are
-therefore whitened as on held-out rows, and smoothed over several horizons, each of its own.
-Axes: B streams, C channels, M horizons.
+therefore whitened as on held-out rows. Axes: B streams, C channels, M horizons.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.evidence.curves import compress
-from training.networks.rows import apart, total
+from training.evidence.whitened import Whitened
 
-HORIZONS = (1.0, 5.0, 20.0)  # readings; the first is not smoothed
-LINEAR = 10.0  # deviations; beyond, evidence grows as their logarithm
 LIMIT = 10.0  # deviations; one wild reading must not fill the horizons
 
 
-class Surprise(nn.Module):
+class Surprise(Whitened):
     """Size of whitened errors, in deviations of what it is on held-out rows."""
 
-    whiten: Tensor  # [M, C, C]
-    usual: Tensor  # [] median size on held-out rows
-    deviation: Tensor  # [] of it
-    skill: Tensor  # [] part of the readings' variance that the network explains there
+    skill: Tensor  # [] part of the variance that the network explains, and the last value does not
 
     def __init__(self, channels: int) -> None:
         """Take C."""
-        super().__init__()
-        self.channels = channels
-        self.widths = [(len(HORIZONS) - 1) * channels]
-        self.register_buffer("whiten", torch.eye(channels).repeat(len(HORIZONS), 1, 1))
-        self.register_buffer("usual", torch.ones(()))
-        self.register_buffer("deviation", torch.ones(()))
+        super().__init__(channels)
+        self.widths = [self.smooth_width]
         self.register_buffer("skill", torch.zeros(()))
 
     def step(self, error: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -46,24 +35,6 @@ class Surprise(nn.Module):
         Returns:
             Evidence [B, 1], 0 and more, and the state for the next reading.
         """
-        smoothed = self.smooth(error, state[0])
-        size = self.size(smoothed).reshape(-1)  # onnxruntime takes a column number by number
-        excess = torch.relu(size - self.usual) / self.deviation
+        smoothed = self.smooth(error.clamp(-LIMIT, LIMIT), state[0])
         weight = self.skill * self.skill
-        evidence = weight * compress(excess, LINEAR)
-        return evidence.unsqueeze(1), [torch.cat(smoothed[1:], 1)]
-
-    def smooth(self, error: Tensor, before: Tensor) -> list[Tensor]:
-        """Return the errors over each horizon, M times [B, C]."""
-        error = error.clamp(-LIMIT, LIMIT)
-        kept = apart(before, [self.channels] * (len(HORIZONS) - 1))
-        rest = zip(HORIZONS[1:], kept, strict=True)
-        return [error, *(old + (error - old) / horizon for horizon, old in rest)]
-
-    def size(self, smoothed: Sequence[Tensor]) -> Tensor:
-        """Return the mean length of whitened errors over all horizons, [B, 1]."""
-        squares = []
-        for m, errors in enumerate(smoothed):
-            white = errors @ self.whiten[m].T
-            squares.append(total(white * white))
-        return total((torch.cat(squares, 1) / (self.channels * len(HORIZONS) ** 2)).sqrt())
+        return weight * self.excess(smoothed), [torch.cat(smoothed[1:], 1)]
