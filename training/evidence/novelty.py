@@ -48,14 +48,21 @@ class Novelty(nn.Module):
         ring, slow, before = state
         seen, ring = window(u, ring)
         distance = self.distance(seen)
-        excess = torch.relu(distance - self.usual)
+        # Without their axis of 1, by which onnxruntime would take number after number.
+        flat, slow, before = (part.reshape(-1) for part in (distance, slow, before))
+        excess = torch.relu(flat - self.usual)
         evidence = held(log1p(torch.relu(excess - slow) / self.usual), before, HELD)
-        return self.skill * evidence, distance, [ring, slow + (excess - slow) / SLOW, evidence]
+        slow = slow + (excess - slow) / SLOW
+        told, slow, evidence = (
+            part.unsqueeze(1) for part in (self.skill * evidence, slow, evidence)
+        )
+        return told, distance, [ring, slow, evidence]
 
     def distance(self, seen: Tensor) -> Tensor:
         """Return the distance to the nearest window of the memory, [B, D] -> [B, 1]."""
         # |a - b|^2 = |a|^2 + (|b|^2 - 2 a b), the brackets as one product.
         own = (self.memory * self.memory).sum(-1, keepdim=True)
-        rest = torch.cat([seen, seen[:, :1] * 0 + 1], 1) @ torch.cat([-2 * self.memory, own], 1).T
+        bracket = torch.cat([-2 * self.memory, own], 1)
+        rest = torch.cat([seen, torch.ones_like(seen[:, :1])], 1) @ bracket.T
         square = total(seen * seen) + rest.amin(-1, keepdim=True)
         return square.clamp(min=LEAST_DISTANCE**2).sqrt()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.evidence.curves import log1p
 from training.evidence.shift import pooled
+from training.networks.rows import apart
 
 APART = 0.1  # standard deviations between levels that are remembered
 YOUNG = 20.0  # readings before a stream's surprises are counted
@@ -23,14 +24,23 @@ LEAST_VARIANCE = 1e-6
 
 
 class Onset(nn.Module):
-    """Surprise at the first of something, in e-foldings of what is usual for the stream."""
+    """Surprise at the first of something, in e-foldings of what is usual for the stream.
+
+    As in `training.evidence.shift`, streams are the last axis of all but the levels.
+    """
+
+    starts: Tensor  # [2 C, 1] where each channel's places begin, twice
 
     def __init__(self, channels: int, levels: int) -> None:
         """Take C and L."""
         super().__init__()
-        self.channels, self.levels = channels, levels
-        # Levels, how many there were, mean and variance of surprise; of the window's; the bar.
-        self.widths = [levels * channels, channels, channels, channels, 1, 1, 1]
+        self.channels = channels
+        self.places = levels + 1  # one is empty: the next level's
+        # The empty place, mean and variance of surprise in each channel and in the window, the bar.
+        self._sizes = [channels, channels + 1, channels + 1, 1]
+        self.widths = [self.places * channels, sum(self._sizes)]
+        starts = torch.arange(channels).float() * self.places
+        self.register_buffer("starts", torch.cat([starts, starts]).unsqueeze(1), persistent=False)
 
     def step(
         self, u: Tensor, distance: Tensor, state: Sequence[Tensor], seen: Tensor
@@ -40,48 +50,45 @@ class Onset(nn.Module):
         Args:
             u: [B, C] compressed, standardised readings.
             distance: [B, 1] of the window from the memory of normal.
-            state: Parts of `widths`, [B, width] each.
+            state: Levels, and the rest; [B, width] each.
             seen: [B, 1] readings of the stream before this one.
 
         Returns:
             Evidence [B, 1], and the state for the next reading.
         """
-        levels, used, mean, variance, odd_mean, odd_variance, bar = state
-        new, levels, used = self._level(u, levels, used)
-        count = (seen - YOUNG + 1).clamp(min=1)
-        counts = seen >= YOUNG
-        surprise, mean, variance = _standardise(new, mean, variance, count, counts)
-        odd, odd_mean, odd_variance = _standardise(distance, odd_mean, odd_variance, count, counts)
-        both = log1p(torch.cat([surprise, odd], 1))
-        score = pooled(both[:, :-1]) + SHAPE * both[:, -1:]
-        score = torch.where(seen >= GROWN, score, 0.0)
-        told = score - HABIT * bar
-        bar = torch.maximum(bar * (1 - 1 / FADES), score)
-        return told, [levels, used, mean, variance, odd_mean, odd_variance, bar]
+        place, mean, variance, bar = apart(state[1].T, self._sizes, 0)
+        nearest, levels, place = self._level(u, state[0], place)
+        age = seen.reshape(1, -1)
+        new = nearest * age.clamp(max=1)  # the first level of all is no surprise
+        off = torch.cat([new, distance.reshape(1, -1)]) - mean
+        surprise = log1p(torch.relu(off) / variance.clamp(min=LEAST_VARIANCE).sqrt())
+        score = pooled(surprise[:-1].T).T + SHAPE * surprise[-1:]
+        score = score * (age >= GROWN).to(u.dtype)
+        # Counts and, before they begin, nothing learnt.
+        count = torch.relu(age + (1 - YOUNG))
+        share = count.clamp(max=1) / count.clamp(min=1)
+        after = [
+            place,
+            mean + off * share,
+            variance + (off * off - variance) * share,
+            torch.maximum(bar * (1 - 1 / FADES), score),
+        ]
+        return (score - HABIT * bar).reshape(-1, 1), [levels, torch.cat(after).T]
 
-    def _level(self, u: Tensor, levels: Tensor, used: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the distance to the nearest level [B, C], and the levels with this one.
+    def _level(self, u: Tensor, levels: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the distance to the nearest level [C, B], the levels with this one, and the place.
 
-        Levels are kept with an offset, so that an empty place, 0, is far from all of them.
+        Levels are kept with an offset, so that an empty place, 0, is far from all of them. A level
+        takes the empty place, and the oldest leaves the place after it; where the level is known,
+        0 is written to the empty place twice.
         """
-        known = levels.reshape(levels.shape[0], self.channels, self.levels)
-        here = (u + OFFSET).unsqueeze(-1)
-        apart = (here - known).abs().amin(-1)
-        none = used == 0
-        add = none | (apart > APART)
-        # The oldest level makes room where there are too many.
-        turn = (used - self.levels * torch.floor(used / self.levels)).long().unsqueeze(-1)
-        kept = torch.where(add.unsqueeze(-1), here, known.gather(-1, turn))
-        known = known.scatter(-1, turn, kept)
-        return torch.where(none, 0.0, apart), known.flatten(1), used + add.to(u.dtype)
-
-
-def _standardise(
-    value: Tensor, mean: Tensor, variance: Tensor, count: Tensor, counts: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how far a value exceeds its mean, in deviations, and both with it in them."""
-    beyond = torch.relu(value - mean) / variance.clamp(min=LEAST_VARIANCE).sqrt()
-    error = value - mean
-    after = mean + error / count
-    grown = variance + (error * error - variance) / count
-    return beyond, torch.where(counts, after, mean), torch.where(counts, grown, variance)
+        here = u + OFFSET
+        known = levels.reshape(-1, self.channels, self.places)
+        nearest = (here.unsqueeze(-1) - known).abs().amin(-1)
+        new = (nearest > APART).to(u.dtype)
+        after = place + new.T
+        after = after * (after < self.places).to(u.dtype)
+        at = (torch.cat([place, after]) + self.starts).T.long()
+        taken = here * new
+        levels = levels.scatter(1, at, torch.cat([taken, torch.zeros_like(taken)], 1))
+        return nearest.T, levels, after

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from training.evidence.curves import log1p
-from training.networks.rows import total
+from training.networks.rows import apart, total
 
 FAST = 0.1  # rate of the mean that is compared
 LAG = 50.0  # readings between the mean and its baseline, so that what is new does not leak in
@@ -21,13 +21,14 @@ FREEDOM = 3.0  # of Student's t before a channel has crossed its baseline even o
 LEAST_VARIANCE = 1e-3  # standardised units, squared
 CLIP = 9.0  # a squared error counts as at most so many variances
 STEADY = 60.0  # readings before errors are clipped
+NEVER = 1e6  # the limit before that: more than any squared error
 DRIFT = 3.0  # weight of the random walk that a channel did before
 OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
 CLOSE = 0.5  # of the channel's own peak; below, they go on
 
 
 class Memory(NamedTuple):
-    """What a stream leaves behind, [B, C] each but for the baselines."""
+    """What a stream leaves behind, [1, C, B] each but for the baselines: [M, C, B]."""
 
     fast: Tensor
     near_1: Tensor  # a cascade of means, the last of which is the stream, LAG readings late
@@ -36,32 +37,36 @@ class Memory(NamedTuple):
     far_1: Tensor  # another one after it, 3 LAG late
     far_2: Tensor
     far: Tensor
-    error_near: Tensor  # mean square of the stream about it
+    baseline: Tensor  # [M, C, B]
+    error: Tensor  # [M, C, B] mean square of the fast mean about each baseline
+    error_near: Tensor  # of the stream about `near`
     error_far: Tensor
     side: Tensor  # sign of the last deviation
     looks: Tensor  # how often it changed: so many independent errors were seen
     learnt: Tensor  # readings that the statistics rest on
     age: Tensor  # readings since they stopped; 0 while they learn
     peak: Tensor  # highest evidence since; 0 while they learn
-    baseline: Tensor  # [B, M, C]
-    error: Tensor  # [B, M, C]
 
 
-_LEVELS = ("fast", "near_1", "near_2", "near", "far_1", "far_2", "far")
-_PARTS = (*[1] * 14, len(BASELINES), len(BASELINES))
+_PLACES = (*[1] * 7, len(BASELINES))  # what begins where the stream begins
+_SIZES = (sum(_PLACES), len(BASELINES), *[1] * 7)
 
 
 class Shift(nn.Module):
-    """Evidence that the mean of a channel left its baseline, in standard deviations."""
+    """Evidence that the mean of a channel left its baseline, in standard deviations.
 
-    rate: Tensor  # [1, M, 1]
+    Inside, streams are the last axis, and what is chosen is multiplied by 0 or 1: see
+    `training.networks.rows` for what that saves.
+    """
+
+    rate: Tensor  # [M, 1, 1]
 
     def __init__(self, channels: int) -> None:
         """Take C."""
         super().__init__()
         self.channels = channels
-        self.widths = [part * channels for part in _PARTS]
-        self.register_buffer("rate", 1 / torch.tensor(BASELINES).reshape(1, -1, 1))
+        self.widths = [sum(_SIZES) * channels]
+        self.register_buffer("rate", 1 / torch.tensor(BASELINES).reshape(-1, 1, 1))
 
     def step(
         self, u: Tensor, state: Sequence[Tensor], settled: Tensor
@@ -70,42 +75,36 @@ class Shift(nn.Module):
 
         Args:
             u: [B, C] compressed, standardised readings.
-            state: The parts of `Memory`, [B, width] each.
+            state: One part, all of `Memory`.
             settled: [B, 1] bool: enough was seen for a deviation to be believed.
 
         Returns:
             Evidence [B, C], 0 and more, and the state for the next reading.
         """
-        memory = self._begin(u, self._read(state))
+        u = u.T.unsqueeze(0)
+        memory = self.recall(state[0], u)
         fast = memory.fast + FAST * (u - memory.fast)
         deviation, variance = _nearest(fast, memory)
-        walk = torch.relu(memory.error_far - memory.error_near) / (2 * LAG)
-        spread = variance + LEAST_VARIANCE + DRIFT * walk * memory.age
+        walk = torch.relu(memory.error_far - memory.error_near) * (DRIFT / (2 * LAG))
+        spread = variance + LEAST_VARIANCE + walk * memory.age
         freedom = memory.looks + FREEDOM
         evidence = ((freedom + 1) * log1p(deviation * deviation / (spread * freedom))).sqrt()
 
-        was_away = memory.age > 0
-        away = (was_away & (evidence >= CLOSE * memory.peak)) | (
-            ~was_away & (evidence > OPEN) & settled
-        )
-        after = self._learn(u, fast, deviation, memory, 1 - away.to(u.dtype))
-        after = after._replace(
+        learning = torch.relu(1 - memory.age)
+        enough = evidence >= CLOSE * memory.peak + OPEN * learning
+        away = enough.to(u.dtype) * settled.to(u.dtype).reshape(1, -1)
+        after = self._learn(u, fast, deviation, memory, 1 - away)._replace(
             age=(memory.age + 1) * away, peak=torch.maximum(memory.peak, evidence) * away
         )
-        return evidence, [part.flatten(1) for part in after]
+        return evidence[0].T, [torch.cat(after).flatten(0, 1).T]
 
-    def _read(self, state: Sequence[Tensor]) -> Memory:
-        parts = [
-            part.reshape(part.shape[0], size, self.channels) if size > 1 else part
-            for part, size in zip(state, _PARTS, strict=True)
-        ]
-        return Memory(*parts)
-
-    def _begin(self, u: Tensor, memory: Memory) -> Memory:
-        """Let a stream that was never seen begin where it is; its state is all zeros."""
-        new = ((memory.learnt + memory.age) == 0).to(u.dtype) * u
-        begun = {name: getattr(memory, name) + new for name in _LEVELS}
-        return memory._replace(**begun, baseline=memory.baseline + new.unsqueeze(1))
+    def recall(self, state: Tensor, u: Tensor) -> Memory:
+        """Return what a stream left behind; of one never seen, all zeros, that it begins at `u`."""
+        parts = state.T.reshape(sum(_SIZES), self.channels, -1)
+        places, *rest = apart(parts, _SIZES, 0)
+        learnt = rest[-3]
+        begun = places + torch.relu(1 - learnt) * u
+        return Memory(*apart(begun, _PLACES, 0), *rest)
 
     def _learn(
         self, u: Tensor, fast: Tensor, deviation: Tensor, memory: Memory, learns: Tensor
@@ -113,18 +112,17 @@ class Shift(nn.Module):
         """Return the statistics with this reading in them, where `learns` is 1 and not 0."""
         learnt = memory.learnt + learns
         share = learns / learnt.clamp(min=1)
-        off = fast.unsqueeze(1) - memory.baseline
-        error, steady = off * off, (learnt > STEADY).unsqueeze(1)
-        error = torch.where(steady, torch.minimum(error, CLIP * memory.error), error)
-        near, far = u - memory.near, u - memory.far
+        off, near, far = fast - memory.baseline, u - memory.near, u - memory.far
+        limit = CLIP * memory.error + NEVER * torch.relu(STEADY + 1 - learnt)
+        error = torch.minimum(off * off, limit)
         soon, late = learns * (3 / LAG), learns * (1.5 / LAG)
         near_1 = memory.near_1 + soon * (u - memory.near_1)
         near_2 = memory.near_2 + soon * (near_1 - memory.near_2)
         near_3 = memory.near + soon * (near_2 - memory.near)
         far_1 = memory.far_1 + late * (near_3 - memory.far_1)
         far_2 = memory.far_2 + late * (far_1 - memory.far_2)
-        side = torch.sign(deviation) * learns + memory.side * (1 - learns)
-        rate = torch.maximum(share.unsqueeze(1), self.rate * learns.unsqueeze(1))
+        turned = learns * (torch.sign(deviation) - memory.side)
+        rate = torch.maximum(share, self.rate * learns)
         return Memory(
             fast,
             near_1,
@@ -133,15 +131,15 @@ class Shift(nn.Module):
             far_1,
             far_2,
             memory.far + late * (far_2 - memory.far),
+            memory.baseline + rate * (near_3 - memory.baseline),
+            memory.error + share * (error - memory.error),
             memory.error_near + share * (near * near - memory.error_near),
             memory.error_far + share * (far * far - memory.error_far),
-            side,
-            memory.looks + (side != memory.side).to(u.dtype),
+            memory.side + turned,
+            memory.looks + turned.abs().clamp(max=1),
             learnt,
             memory.age,
             memory.peak,
-            memory.baseline + rate * (near_3.unsqueeze(1) - memory.baseline),
-            memory.error + share.unsqueeze(1) * (error - memory.error),
         )
 
 
@@ -155,10 +153,11 @@ def pooled(evidence: Tensor) -> Tensor:
 
 
 def _nearest(fast: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-    """Return deviation and variance of the baseline that foretold each channel best, [B, C]."""
-    baseline, error = memory.baseline[:, 0], memory.error[:, 0]
-    for m in range(1, len(BASELINES)):
-        better = memory.error[:, m] < error
-        baseline = torch.where(better, memory.baseline[:, m], baseline)
-        error = torch.where(better, memory.error[:, m], error)
-    return fast - baseline, error
+    """Return deviation and variance of the baseline that foretold each channel best, [1, C, B]."""
+    baseline, *others = apart(memory.baseline, [1] * len(BASELINES), 0)
+    least, *errors = apart(memory.error, [1] * len(BASELINES), 0)
+    for other, error in zip(others, errors, strict=True):
+        better = (error < least).to(fast.dtype)
+        baseline = baseline + better * (other - baseline)
+        least = torch.minimum(least, error)
+    return fast - baseline, least

@@ -47,9 +47,11 @@ class Surprise(nn.Module):
             Evidence [B, 1], 0 and more, and the state for the next reading.
         """
         smoothed = self.smooth(error, state[0])
-        excess = torch.relu(self.size(smoothed) - self.usual) / self.deviation
+        size = self.size(smoothed).reshape(-1)  # onnxruntime takes a column number by number
+        excess = torch.relu(size - self.usual) / self.deviation
         weight = self.skill * self.skill
-        return weight * compress(excess, LINEAR), [torch.cat(smoothed[1:], 1)]
+        evidence = weight * compress(excess, LINEAR)
+        return evidence.unsqueeze(1), [torch.cat(smoothed[1:], 1)]
 
     def smooth(self, error: Tensor, before: Tensor) -> list[Tensor]:
         """Return the errors over each horizon, M times [B, C]."""
@@ -60,8 +62,8 @@ class Surprise(nn.Module):
 
     def size(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the mean length of whitened errors over all horizons, [B, 1]."""
-        lengths = []
+        squares = []
         for m, errors in enumerate(smoothed):
             white = errors @ self.whiten[m].T
-            lengths.append((total(white * white) / self.channels).sqrt())
-        return total(torch.cat(lengths, 1)) / len(HORIZONS)
+            squares.append(total(white * white))
+        return total((torch.cat(squares, 1) / (self.channels * len(HORIZONS) ** 2)).sqrt())

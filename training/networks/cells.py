@@ -33,10 +33,11 @@ class Cell(nn.Module, ABC):
         """Make the recurrence orthogonal: it neither swells nor fades at first."""
         nn.init.orthogonal_(self.fused.all_weights[0][1])
 
-    def _given(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the gates get from the input and from the hidden state."""
+    def _together(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return what the gates get from the input and the hidden state, as one product."""
         weight, recurrent, bias, bias_recurrent = self.fused.all_weights[0]
-        return functional.linear(x, weight, bias), functional.linear(h, recurrent, bias_recurrent)
+        both = torch.cat([weight, recurrent], 1)
+        return functional.linear(torch.cat([x, h], 1), both, bias + bias_recurrent)
 
 
 class _Plain(Cell):
@@ -59,8 +60,7 @@ class Rnn(_Plain):
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector."""
-        given, recurrent = self._given(x, state)
-        h = torch.tanh(given + recurrent)
+        h = torch.tanh(self._together(x, state))
         return h, h
 
 
@@ -75,7 +75,9 @@ class Gru(_Plain):
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector; the reset gate acts on what the recurrence gives, as torch has it."""
-        given, recurrent = self._given(x, state)
+        weight, weight_too, bias, bias_too = self.fused.all_weights[0]
+        given = functional.linear(x, weight, bias)
+        recurrent = functional.linear(state, weight_too, bias_too)
         reset, keep, new = apart(given, [self.hidden] * 3)
         reset_too, keep_too, recalled = apart(recurrent, [self.hidden] * 3)
         keep = torch.sigmoid(keep + keep_too)
@@ -104,8 +106,7 @@ class Lstm(Cell):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one vector; the state is [h, c]."""
         h, c = apart(state, [self.hidden] * 2)
-        given, recurrent = self._given(x, h)
-        admit, keep, new, show = apart(given + recurrent, [self.hidden] * 4)
+        admit, keep, new, show = apart(self._together(x, h), [self.hidden] * 4)
         c = torch.sigmoid(keep) * c + torch.sigmoid(admit) * torch.tanh(new)
         h = torch.sigmoid(show) * torch.tanh(c)
         return h, torch.cat([h, c], 1)
