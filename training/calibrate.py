@@ -20,6 +20,7 @@ from training.evidence.curves import compress
 from training.evidence.scoring import TRUSTED, Evidence
 from training.evidence.shift import LEAST_VARIANCE
 from training.evidence.surprise import LIMIT
+from training.graph import Weigher
 from training.joints import Joints
 from training.lanes import Batch, batches, cut, start_fresh
 from training.memories import LONG_LEAD, Memories
@@ -94,17 +95,10 @@ def weigh_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> tuple[Tensor, Ints]:
     """Return the evidence of pieces, [N, 5] as in `Evidence`, and [N] the rows of the history."""
-    parts, rows, carry = [], [], None
-    long = cut(pieces, LONG, LONG_LEAD)
-    for batch in batches(history, long, options.lanes, options.chunk):
-        carry = start_fresh(model, carry, batch.fresh)
-        read, after = model.unroll(batch.x.to(model.mean.device), carry)
-        weighed, evidence = model.weigh_all(
-            read, model.residual(read, model.expected(read)), carry.evidence
-        )
-        carry = after._replace(evidence=evidence)
+    weigh, parts, rows = Weigher(model), [], []
+    for batch in batches(history, cut(pieces, LONG, LONG_LEAD), options.lanes, options.chunk):
         counts = batch.row >= 0
-        parts.append(torch.cat(weighed, -1).cpu()[torch.from_numpy(counts)])
+        parts.append(weigh(batch.x, batch.fresh)[torch.from_numpy(counts)])
         rows.append(batch.row[counts])
     return torch.cat(parts), np.concatenate(rows)
 

@@ -1,8 +1,6 @@
 """A fitted model to one file that the daemon can trust, or no file at all."""
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,19 +8,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 
 from detector.artifact import (
     GOLDEN_TOLERANCE,
     MANIFEST_KEY,
     MANIFEST_VERSION,
-    OPSET,
     Golden,
     Manifest,
 )
 from detector.errors import ArtifactRejected
-from detector.model import OUTPUTS, OnnxModel, load
+from detector.model import OnnxModel, load
 from detector.records import Floats
+from training.graph import graph_of
 from training.model import Autoencoder
 
 GOLDEN_READINGS = 48
@@ -61,7 +58,7 @@ def export(
     readings = readings or LONG_TRACE
     model = model.eval().cpu()
     trace = _trace(history, model.scale.numpy(), readings)
-    graph = _graph(model)
+    graph = graph_of(model)
     manifest = Manifest.model_validate(
         {
             "manifest_version": MANIFEST_VERSION,
@@ -78,62 +75,13 @@ def export(
     with TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
         draft.write_bytes(content)
-        _prove_equal(model, load(draft), trace)
+        loaded = load(draft)
+        _prove_equal(model, loaded, trace)
         for threads in (1, 2) if readings >= max(WIDTHS) else ():
             _prove_independent(load(draft, threads), trace, threads)
-        loaded = load(draft)
         _prove_finite(loaded)
         draft.replace(path)
-    return load(path)
-
-
-_TEMPLATES: dict[str, onnx.ModelProto] = {}
-
-
-def _graph(model: Autoencoder) -> bytes:
-    """Return the graph of one step, with a free B and nothing of this machine in it.
-
-    Models of one architecture differ in their numbers only: the graph is traced once, and takes
-    the numbers of each. Whether that holds is proven with every file, against torch.
-    """
-    numbers = model.state_dict()
-    shapes = {name: tuple(value.shape) for name, value in numbers.items()}
-    key = f"{model}{shapes}"
-    if key not in _TEMPLATES:
-        _TEMPLATES[key] = _traced(model)
-    proto = _TEMPLATES[key]
-    for part in proto.graph.initializer:
-        if part.name in numbers:
-            part.CopyFrom(numpy_helper.from_array(numbers[part.name].numpy(), part.name))
-    onnx.checker.check_model(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _traced(model: Autoencoder) -> onnx.ModelProto:
-    example = (torch.zeros(3, model.channels), torch.zeros(3, model.state_width))
-    free = {0: torch.export.Dim("B")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about its own insides
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            model,
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["x", "state"],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=(free, free),
-            optimize=False,  # onnxruntime does it again, and here numbers must keep their names
-            verbose=False,
-        )
-    assert program is not None  # noqa: S101 - with dynamo it returns one
-    proto = program.model_proto
-    # The exporter notes source files and lines; the graph should say what it computes only.
-    parts = [proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions]
-    for part in [*parts, *proto.graph.input, *proto.graph.output, *proto.graph.initializer]:
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return proto
+    return loaded
 
 
 def _metadata(manifest: Manifest) -> bytes:

@@ -143,6 +143,12 @@ class Autoencoder(nn.Module):
         Returns:
             expected, residual, score and the next state, as in the model file.
         """
+        return self.step(x, state)[0]
+
+    def step(
+        self, x: Tensor, state: Tensor
+    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Evidence]:
+        """Score one reading as `forward` does, and say what the score is made of."""
         network, channels, _, delayed = self._widths
         parts = apart(state, [network, channels, *self.scoring.widths, delayed])
         before, forecast, *evidence, past = parts
@@ -153,12 +159,8 @@ class Autoencoder(nn.Module):
         residual = self.residual(read, expected)
         weighed, kept = self.weigh(read, residual, evidence)
         score = self.scoring.score(weighed)
-        return (
-            self.natural(expected),
-            residual,
-            score,
-            torch.cat([after, self.network.ahead(features), *kept, past], 1),
-        )
+        row = torch.cat([after, self.network.ahead(features), *kept, past], 1)
+        return (self.natural(expected), residual, score, row), weighed
 
     # The sequence door --------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ NORMAL_90 = 1.2816  # deviations that a tenth of a normal distribution exceeds
 class Moments(NamedTuple):
     """Sums over vectors about 0: how many, of their products [V, V], of their fourth powers."""
 
-    count: int
+    number: int
     products: Doubles
     fourth: float
 
@@ -26,7 +26,7 @@ class Moments(NamedTuple):
     def plus(self, other: Self) -> Self:
         """Return the moments of both."""
         return type(self)(
-            self.count + other.count, self.products + other.products, self.fourth + other.fourth
+            self.number + other.number, self.products + other.products, self.fourth + other.fourth
         )
 
 
@@ -36,7 +36,7 @@ def inverse_root(moments: Moments) -> Doubles:
     Their second moment is shrunk towards a multiple of the identity: Ledoit and Wolf, "A
     well-conditioned estimator for large-dimensional covariance matrices" (2004).
     """
-    count = max(moments.count, 1)
+    count = max(moments.number, 1)
     seen = moments.products / count
     size = len(seen)
     level = np.trace(seen) / size

@@ -16,6 +16,7 @@ from detector.artifact import MANIFEST_KEY, OPSET, Manifest, parse_manifest
 from detector.errors import ArtifactRejected
 from detector.model import load
 from training.config import Network, Score
+from training.evidence.scoring import Evidence
 from training.export import _metadata, export
 from training.model import SEEN_LIMIT, Autoencoder, Carry, Scored
 from training.run import restore
@@ -92,6 +93,7 @@ ABOUT = {
 
 
 SCORE = Score(warm_up=20, windows=16, levels=0)
+Stepped = tuple[tuple[Tensor, Tensor, Tensor, Tensor], Evidence]
 
 
 @pytest.mark.parametrize("channels", [3, 5])
@@ -124,18 +126,18 @@ class DifferentLater(Different):
 class Dependent(Autoencoder):
     """A row's score depends on the others in its tick, alone it is right."""
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        expected, residual, score, after = super().forward(x, state)
-        return expected, residual, (score + score.amax(0, keepdim=True)) / 2, after
+    def step(self, x: Tensor, state: Tensor) -> Stepped:
+        (expected, residual, score, after), weighed = super().step(x, state)
+        return (expected, residual, (score + score.amax(0, keepdim=True)) / 2, after), weighed
 
 
 class Infinite(Autoencoder):
     """An extreme reading has no finite score."""
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        expected, residual, score, after = super().forward(x, state)
+    def step(self, x: Tensor, state: Tensor) -> Stepped:
+        (expected, residual, score, after), weighed = super().step(x, state)
         far = x.abs().amax(-1, keepdim=True) >= SEEN_LIMIT
-        return expected, residual, torch.where(far, torch.inf, score), after
+        return (expected, residual, torch.where(far, torch.inf, score), after), weighed
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ FREEDOM = 3.0  # of Student's t before a channel has crossed its baseline even o
 LEAST_VARIANCE = 1e-3  # of what a stream's own readings vary
 CLIP = 9.0  # a squared error counts as at most so many variances
 STEADY = 60.0  # readings before errors are clipped
+NEVER = 1e6  # the limit before that: more than any squared error
 FADES = 200.0  # readings away that double what a baseline's error may be
 DRIFT = 2.0  # weight of the random walk that a channel did before
 OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
 CLOSE = 0.4  # of the channel's own peak; below, they go on, from where the channel is
 PATIENCE = 500.0  # readings after which they go on anyway: what stays that long is normal
-NEVER = 1e6  # more than any squared error; keeps one from being clipped
 SURE = 16.0  # variances of readings between two places, so that a reading is of one of them
 OFFSET = 1000.0  # more than any compressed reading
 
@@ -60,9 +60,8 @@ _SIZES = (sum(_PLACES), len(BASELINES), *[1] * 8)
 class Shift(nn.Module):
     """Evidence that the mean of a channel left its baseline, in standard deviations.
 
-    Inside, streams are the last axis: what is of all channels is then one run of numbers, and an
-    operation on it costs onnxruntime a fraction of what it costs row by row. For the same reason
-    what is chosen is multiplied by 0 or 1: its `Where` is ten times as slow.
+    Inside, streams are the last axis, and what is chosen is multiplied by 0 or 1: see
+    `training.networks.rows` for what that saves.
     """
 
     rate: Tensor  # [M, 1, 1]

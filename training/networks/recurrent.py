@@ -7,6 +7,7 @@ from training.config import Network as Sizes
 from training.networks.cells import Cell, Lstm
 from training.networks.heads import Headed, Heads
 from training.networks.rings import push, slide
+from training.networks.rows import apart
 
 
 class Recurrent(Headed):
@@ -59,14 +60,14 @@ class Convolution(Headed):
 
     def step(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one reading of each stream."""
-        carried, ring = torch.split(state, self._widths, 1)
+        carried, ring = apart(state, self._widths)
         window, ring = push(ring, z)
         h, carried = self.cell.step(torch.relu(self.filters(window)), carried)
         return h, torch.cat([carried, ring], 1)
 
     def sequence(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read whole sequences."""
-        carried, ring = torch.split(state, self._widths, 1)
+        carried, ring = apart(state, self._widths)
         windows, ring = slide(ring, z)
         hidden, carried = self.cell.sequence(torch.relu(self.filters(windows.flatten(2))), carried)
         return hidden, torch.cat([carried, ring], 1)
@@ -94,7 +95,7 @@ class Attention(Headed):
 
     def step(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read one reading of each stream."""
-        carried, ring = torch.split(state, self._widths, 1)
+        carried, ring = apart(state, self._widths)
         h, carried = self.cell.step(z, carried)
         window, ring = push(ring, h)
         features = self._look(h, window.reshape(h.shape[0], -1, self.cell.hidden))
@@ -102,7 +103,7 @@ class Attention(Headed):
 
     def sequence(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read whole sequences."""
-        carried, ring = torch.split(state, self._widths, 1)
+        carried, ring = apart(state, self._widths)
         hidden, carried = self.cell.sequence(z, carried)
         windows, ring = slide(ring, hidden)
         return self._look(hidden, windows), torch.cat([carried, ring], 1)
