@@ -20,6 +20,7 @@ from training.evidence.scoring import TRUSTED, Evidence
 from training.lanes import Batch, batches, cut, start_fresh
 from training.memories import LONG_LEAD, Memories
 from training.model import Autoencoder, Read
+from training.perplexity import weigh_symbols
 from training.tail import tail
 
 LEAD = 256  # readings that bring a network's state up before its errors count
@@ -57,7 +58,9 @@ def calibrate(
         ValueError: If there are too few readings.
     """
     _blend(model, history, valid, options)
-    _weigh_network(model, history, [*valid, *held_out], options)
+    if model.scoring.channels:
+        _weigh_network(model, history, [*valid, *held_out], options)
+    weigh_symbols(model, _reads(model, history, held_out, options))
     memory = Memories(model, history, whole, options.seed)
     memory.weigh()
     parts, row = [], []
@@ -73,6 +76,10 @@ def calibrate(
     trust = _trust(columns[:, 0].numpy())
     _set(model.scoring.trust, np.array(trust))
     columns[:, 0] *= trust
+    if model.scoring.symbols:
+        heard = _trust(columns[:, -1].numpy())
+        _set(model.scoring.symbols.trust, np.array(heard))
+        columns[:, -1] *= heard
     scores = model.scoring.score(Evidence(*torch.split(columns, 1, 1))).numpy()
     return tuple(
         tail(kind, scores[:, k], rows[order]) for k, kind in enumerate(model.scoring.kinds)
@@ -83,7 +90,7 @@ def calibrate(
 def weigh_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> tuple[Tensor, Ints]:
-    """Return the evidence of pieces, [N, 4] as in `Evidence`, and [N] the rows of the history."""
+    """Return the evidence of pieces, [N, 5] as in `Evidence`, and [N] the rows of the history."""
     parts, rows, carry = [], [], None
     long = cut(pieces, LONG, LONG_LEAD)
     for batch in batches(history, long, options.lanes, options.chunk):
@@ -133,8 +140,9 @@ def _blend(model: Autoencoder, history: History, pieces: Sequence[Piece], option
     count, squares = 0, np.zeros((3, model.channels))
     for read, batch in _reads(model, history, pieces, options):
         counts = torch.from_numpy(batch.row >= 0)
-        own = (model.network.newest(read.features) - read.z) * model.moves
-        ahead = (read.forecast - read.z) * model.moves
+        columns = (read.z, model.network.newest(read.features), read.forecast)
+        z, own, ahead = (part[..., : model.channels] for part in columns)
+        own, ahead = (own - z) * model.moves, (ahead - z) * model.moves
         products = torch.stack([own.square(), ahead.square(), own * ahead])
         count += int(counts.sum())
         squares += products[:, counts].sum(1).double().numpy()
