@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,24 @@ def test_what_is_foretold_is_printed_and_kept(folder: Path, model: OnnxModel) ->
     assert 6 < of["frequencies"] < 8
     line = f"step: perplexity {of['network']:.3g} on held-out rows, by frequencies alone "
     assert line in (folder / "said").read_text()
+
+
+def test_the_page_shows_the_configuration_and_all_that_is_said(
+    model: OnnxModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "events.md").read_text()
+    config, said = (page.split(f"```{name}\n")[1 + (name == "text")] for name in ("toml", "text"))
+    assert config.split("```")[0] in events.CONFIG.read_text()
+    events.tell(model)
+
+    def words(text: str) -> list[str]:
+        return [
+            line
+            for line in re.sub(r"[\d.]+|expected \w+", "?", text).splitlines()
+            if line[0] != "$"
+        ]
+
+    assert words(capsys.readouterr().out) == words(said.split("```")[0])[4:-1]
 
 
 def test_no_forecast_of_the_plant_can_be_better_than_its_choices() -> None:
