@@ -40,13 +40,17 @@ class Channel(Frozen):
     Attributes:
         valid: Lowest and highest value that can be measured; others count as missing.
         role: Telemetry is scored. `command` and `status` only inform. `constant` was the same in
-            all of the history: its scale is only nominal, and any change of it is new.
+            all of the history: its scale is only nominal, and any change of it is new. An `event`
+            is a symbol: its values are codes, `expected` is the likeliest one, and its `residual`
+            is how much less likely the one that came was, than symbols usually are.
+        symbols: Names of an event's codes, from 0 on.
     """
 
     name: Annotated[str, Field(min_length=1)]
     unit: str = ""
     valid: tuple[float, float] | None = None
-    role: Literal["telemetry", "command", "status", "constant"] = "telemetry"
+    role: Literal["telemetry", "command", "status", "constant", "event"] = "telemetry"
+    symbols: tuple[str, ...] = ()
 
 
 class Calibration(Frozen):

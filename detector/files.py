@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -46,11 +46,14 @@ class Columns:
         channels: The column of each channel, in the model's order. In JSON lines a dot leads
             into an object: `values.pressure`.
         stream: The stream id; None where the file is one stream.
+        symbols: Columns of events, each with the names of its codes, from 0 on; a cell may hold
+            the code or the name.
     """
 
     time: str
     channels: tuple[str, ...]
     stream: str | None = None
+    symbols: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,7 +121,9 @@ def _part(
     streams, code = encode_streams([name.encode() for name in names], form, faults)
     values = np.empty((rows, len(columns.channels)))
     for c, name in enumerate(columns.channels):
-        values[:, c] = _numbers(table[name], name, faults)
+        symbols = columns.symbols.get(name, ())
+        expected = f"a {'symbol or its code' if symbols else 'number'} in {name!r}"
+        values[:, c] = _numbers(_codes(table[name], symbols), expected, faults)
     ts_us = check_times(
         _times(table[columns.time], faults), np.full(rows, END_OF_TIME_US), record, form, faults
     )
@@ -132,7 +137,15 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
-def _numbers(cells: Cells, column: str, faults: Faults) -> Doubles:
+def _codes(cells: Cells, symbols: Sequence[str]) -> Cells:
+    """Put codes in place of symbols' names; other cells stay."""
+    if not symbols:
+        return cells
+    codes = {name: code for code, name in enumerate(symbols)}
+    return [codes.get(_text(cell).strip(), cell) for cell in cells]
+
+
+def _numbers(cells: Cells, expected: str, faults: Faults) -> Doubles:
     """Turn cells into [rows] float64; NaN where nothing is in them."""
     try:
         numbers = np.array(cells, np.float64)
@@ -148,7 +161,7 @@ def _numbers(cells: Cells, column: str, faults: Faults) -> Doubles:
             numbers[row] = np.inf
         except (ValueError, TypeError):
             wrong[row] = _text(cell).strip().lower() not in MISSING
-    _refuse(wrong, cells, f"a number in {column!r}", faults)
+    _refuse(wrong, cells, expected, faults)
     return numbers
 
 

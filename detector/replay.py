@@ -76,6 +76,7 @@ def score_file(
         names.get("ts", "ts"),
         tuple(names.get(channel, channel) for channel in channels),
         names.get("stream", "stream") or None,
+        {names.get(c.name, c.name): c.symbols for c in manifest.channels if c.symbols},
     )
     parts = read_parts(source, columns, format_of(manifest), source.stem)
     with TableFile(target) as table:

@@ -18,6 +18,7 @@ from training.config import Config, DataChannel, Kind, read_config
 from training.evaluate import evaluate
 from training.export import export
 from training.figures import measure
+from training.perplexity import lines
 from training.plots import draw_scores
 from training.report.evaluation import report
 from training.run import Progress as RunProgress
@@ -53,6 +54,8 @@ def _fit(options: argparse.Namespace) -> int:
             f"shape {calibration.shape:.2g}, scale {calibration.scale:.3g}, "
             f"{1 / calibration.extremal_index:.1f} readings a cluster"
         )
+    for line in lines(model.manifest.training):
+        print(line)
     print(f"wrote {folder / 'model.onnx'} (version {model.manifest.version[:12]})")
     return 0
 
@@ -66,7 +69,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     file = options.model or folder / "model.onnx"
     model = load(file)
     tracks = evaluate(model, config, config.evaluate, options.config.parent)
-    print("\n".join(measure(tracks.values()).lines()))
+    print("\n".join([*measure(tracks.values()).lines(), *lines(model.manifest.training)]))
     folder.mkdir(parents=True, exist_ok=True)
     first = dict(list(tracks.items())[:DRAWN])
     draw_scores(

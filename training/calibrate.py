@@ -25,13 +25,14 @@ from training.joints import Joints
 from training.lanes import Batch, batches, cut, start_fresh
 from training.memories import LONG_LEAD, Memories
 from training.model import Autoencoder, Read
+from training.perplexity import weigh_symbols
 from training.tail import tail
 from training.whitening import Moments, inverse_root, usual_size
 
 LEAD = 256  # readings that bring a network's state up before its errors count
 LONG = 8192  # readings of evidence that are carried through as one
 FLOOR = 0.02  # standardised units; an error that never varies is not worth infinitely much
-SHIFT_QUANTILE = 0.99
+TRUST_QUANTILE = 0.99
 CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
 BESIDE_QUANTILE = 0.999  # where the joint evidence and the rest are equally rare
 LEAST_JOINT = 0.25  # deviations; below, joint evidence has no tail to speak of
@@ -64,8 +65,10 @@ def calibrate(
         ValueError: If there are too few readings.
     """
     _blend(model, history, valid, options)
-    _weigh_network(model, history, [*valid, *held_out], options)
-    _steady(model, history, whole)
+    if model.scoring.channels:
+        _weigh_network(model, history, [*valid, *held_out], options)
+        _steady(model, history, whole)
+    weigh_symbols(model, _reads(model, history, held_out, options))
     memory = Memories(model, history, whole, options.seed)
     memory.weigh()
     folds = memory.folds()
@@ -94,7 +97,7 @@ def calibrate(
 def weigh_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> tuple[Tensor, Ints]:
-    """Return the evidence of pieces, [N, 5] as in `Evidence`, and [N] the rows of the history."""
+    """Return the evidence of pieces, [N, 6] as in `Evidence`, and [N] the rows of the history."""
     weigh, parts, rows = Weigher(model), [], []
     for batch in batches(history, cut(pieces, LONG, LONG_LEAD), options.lanes, options.chunk):
         counts = batch.row >= 0
@@ -118,13 +121,21 @@ def _balance(model: Autoencoder, columns: Tensor) -> Tensor:
     the rest together, and weighs as much less as the channels say less of each other.
     """
     scoring = model.scoring
-    usual = float(np.quantile(columns[:, 0], SHIFT_QUANTILE))
-    _set(scoring.trust, np.array(min(1.0, TRUSTED / max(usual, FLOOR)) ** 2))
+    _set(scoring.trust, np.array(_trust(columns[:, 0])))
     alone = columns[:, 0] * scoring.trust + columns[:, 1] + columns[:, 2]
     rest, joint = (float(np.quantile(part, BESIDE_QUANTILE)) for part in (alone, columns[:, 3]))
     _set(scoring.agree, scoring.joint.skill.numpy() * rest / max(joint, LEAST_JOINT))
-    one = torch.ones(())
-    return columns * torch.stack([scoring.trust, one, one, scoring.agree, one])
+    one = heard = torch.ones(())
+    if scoring.symbols:
+        _set(scoring.symbols.trust, np.array(_trust(columns[:, 5])))
+        heard = scoring.symbols.trust
+    return columns * torch.stack([scoring.trust, one, one, scoring.agree, one, heard])
+
+
+def _trust(evidence: Tensor) -> float:
+    """Return the weight of evidence: less where normal streams have much of it."""
+    usual = float(np.quantile(evidence, TRUST_QUANTILE))
+    return min(1.0, TRUSTED / max(usual, FLOOR)) ** 2
 
 
 def _steady(model: Autoencoder, history: History, whole: Sequence[Piece]) -> None:
@@ -164,8 +175,9 @@ def _blend(model: Autoencoder, history: History, pieces: Sequence[Piece], option
     count, squares = 0, np.zeros((3, model.channels))
     for read, batch in _reads(model, history, pieces, options):
         counts = torch.from_numpy(batch.row >= 0)
-        own = (model.network.newest(read.features) - read.z) * model.moves
-        ahead = (read.forecast - read.z) * model.moves
+        columns = (read.z, model.network.newest(read.features), read.forecast)
+        z, own, ahead = (part[..., : model.channels] for part in columns)
+        own, ahead = (own - z) * model.moves, (ahead - z) * model.moves
         products = torch.stack([own.square(), ahead.square(), own * ahead])
         count += int(counts.sum())
         squares += products[:, counts].sum(1).double().numpy()

@@ -12,6 +12,7 @@ from detector.files import PART_ROWS
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+MOST_SYMBOLS = 256  # of a channel: each is a column of the network, and a number a stream
 Kind = Literal[
     "rnn",
     "lstm",
@@ -42,14 +43,40 @@ class DataChannel(Table):
     valid: tuple[float, float] | None = Field(
         None, description="Lowest and highest value a sensor can tell; others are missing."
     )
-    role: Literal["telemetry", "command", "status"] | None = Field(
-        None, description="Telemetry is scored, the others inform; default: status if 0 or 1 only."
+    role: Literal["telemetry", "command", "status", "event"] | None = Field(
+        None,
+        description="Telemetry is scored, command and status inform, an event is a symbol that is "
+        "foretold; default: status if 0 or 1 only, else telemetry.",
+    )
+    symbols: tuple[str, ...] = Field(
+        (),
+        max_length=MOST_SYMBOLS,
+        description="Names of an event's codes, from 0 on; a file may hold either.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _spelled(self) -> Self:
+        names, fault = self.symbols, ""
+        if self.role != "event" and names:
+            fault = f'expected `role = "event"` beside `symbols`, saw {self.role or "no role"}'
+        elif self.role == "event" and len(names) < 2:  # noqa: PLR2004 - one foretells itself
+            fault = (
+                f"expected an event to have two `symbols` or more, saw {len(names)}; name all that "
+                'can come, in the order of their codes from 0 on: symbols = ["idle", "fill"]'
+            )
+        elif len(set(names)) < len(names):
+            fault = f"expected `symbols` that differ, saw {', '.join(names)}"
+        elif numbers := [name for name in names if not name or name[0].isdigit()]:
+            fault = f"expected names as `symbols`, saw {numbers[0]!r}: a number is a code already"
+        if fault:
+            msg = f"channel {self.name!r}: {fault}"
+            raise ValueError(msg)
+        return self
 
 
 class Data(Table):
@@ -70,6 +97,13 @@ class Data(Table):
     largest_gap_s: Positive | None = Field(
         None, description="A longer silence starts a stream afresh; default: 60 periods."
     )
+
+    @property
+    def symbols(self) -> dict[int, int]:
+        """How many symbols each event channel has, by its place among the channels."""
+        return {
+            c: len(channel.symbols) for c, channel in enumerate(self.channels) if channel.symbols
+        }
 
 
 class Network(Table):

@@ -202,7 +202,9 @@ def _shared(files: list[Path]) -> Path:
 
 def mapping(data: Data) -> tuple[Columns, Format]:
     """Return how rows of these files become readings."""
-    columns = Columns(data.time, tuple(c.column or c.name for c in data.channels), data.stream)
+    symbols = {c.column or c.name: c.symbols for c in data.channels if c.symbols}
+    places = tuple(c.column or c.name for c in data.channels)
+    columns = Columns(data.time, places, data.stream, symbols)
     anything = (-np.inf, np.inf)
     bounds = tuple(channel.valid or anything for channel in data.channels)
     return columns, Format(tuple(c.name for c in data.channels), bounds)

@@ -1,7 +1,7 @@
 """Labelled readings scored by the daemon's own stages: a track for each stream."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from detector.engine import Engine, Trace
 from detector.errors import SettingsRejected
-from detector.files import Columns, read_parts
+from detector.files import read_parts
 from detector.judge import rules
 from detector.model import StepModel
 from detector.records import US_PER_S, BadRecord, Bools, Doubles, Floats, Ints, Partition, Readings
@@ -79,7 +79,7 @@ def evaluate(
     engine = Engine(model, rules(model.manifest, settings.false_alarms_per_stream_day))
     columns, form = mapping(config.data)
     # The label is read as one more channel, and taken off before the model sees the reading.
-    columns = Columns(columns.time, (*columns.channels, settings.label), columns.stream)
+    columns = replace(columns, channels=(*columns.channels, settings.label))
     anything = (-np.inf, np.inf)
     form = Format((*form.channels, settings.label), (*form.bounds, anything))
     arena, parts = engine.new_arena(), _Parts()

@@ -13,7 +13,7 @@ from scipy.signal import lfilter  # type: ignore[import-untyped]
 from detector.records import Bools, Doubles, Ints
 from training.data import History, Piece
 from training.evidence.curves import compress
-from training.evidence.joint import SLOW
+from training.evidence.joint import SLOW, Joint
 from training.evidence.whitened import HORIZONS
 from training.model import Autoencoder
 from training.whitening import FLOOR, Moments, inverse_root, usual_size
@@ -38,7 +38,7 @@ class Joints:
     ) -> None:
         """Take a history in pieces without a gap, and the stretches that are judged."""
         self._model, self._history, self._whole = model, history, whole
-        self._joint = model.scoring.joint
+        self._joint: Joint | None = model.scoring.joint if model.scoring.channels else None
         self._folds = len(folds)
         # Which stretch a row counts in; the last number is of rows that count in none.
         self._fold = np.full(len(history.order), self._folds)
@@ -57,12 +57,16 @@ class Joints:
 
     def fit(self, without: int | None = None) -> None:
         """Whiten as all rows do that do not count in one stretch."""
+        if self._joint is None:
+            return
         kept = [moments for k, moments in enumerate(self._moments) if k != without]
         whiten = [inverse_root(reduce(Moments.plus, parts)) for parts in zip(*kept, strict=True)]
         self._joint.whiten.copy_(torch.from_numpy(np.stack(whiten)))
 
     def weigh(self) -> None:
         """Set which size is usual, and how much of a channel the others explain."""
+        if self._joint is None:
+            return
         sizes: list[Doubles] = []
         squares = np.zeros(2)
         for k in range(self._folds):

@@ -1,7 +1,8 @@
 """The model: one class, two doors - a whole sequence at once, or one step.
 
-Axes: B streams, T readings, C channels, N floats of the network's state, F features, V channels
-that are scored, K kinds of evidence.
+Axes: B streams, T readings, C channels, W columns of the network (C, and one for each symbol of
+event channels), N floats of its state, F features, V channels that are scored, K kinds of
+evidence.
 
 A network reads the stream for ever. From its features it must reconstruct the newest readings,
 and forecast the next one: what is expected of each channel. What is unlike itself is judged by
@@ -9,12 +10,13 @@ and forecast the next one: what is expected of each channel. What is unlike itse
 difference here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from training.alphabets import Alphabets
 from training.config import Network, Score
 from training.evidence.curves import compress
 from training.evidence.scoring import Evidence, Scoring
@@ -31,9 +33,9 @@ class Carry(NamedTuple):
 
     Attributes:
         network: [B, N].
-        forecast: [B, C] of the next reading, standardised.
+        forecast: [B, W] of the next reading, standardised; logits of the symbols.
         evidence: [B, ...] of `training.evidence`.
-        past: [B, D 3C] where the reconstruction lags by D readings: those readings, what was
+        past: [B, D (2W + C)] where the reconstruction lags by D readings: those readings, what was
             forecast for them, and 1 where they were not missing.
     """
 
@@ -49,10 +51,10 @@ class Read(NamedTuple):
     Where the network lags, all but the features are of the reading that they reconstruct.
 
     Attributes:
-        z: [..., C] standardised readings, the forecast where one is missing.
+        z: [..., W] standardised readings, the forecast where one is missing; symbols one-hot.
         missing: [..., C] bool.
         features: [..., F].
-        forecast: [..., C] what was forecast for each reading, standardised.
+        forecast: [..., W] what was forecast for each reading, standardised; logits of symbols.
     """
 
     z: Tensor
@@ -90,6 +92,7 @@ class Autoencoder(nn.Module):
         judged: Sequence[int] | None = None,
         noise: float = 0.0,
         dropout: float = 0.0,
+        symbols: Mapping[int, int] | None = None,
     ) -> None:
         """Make the network, and numbers that change nothing.
 
@@ -100,21 +103,26 @@ class Autoencoder(nn.Module):
             judged: Channels that are scored, the others only inform; default: all.
             noise: Added to inputs while training, in standard deviations.
             dropout: Share of features left out while training.
+            symbols: How many symbols each event channel has; default: there are no such channels.
+                They are not among the `judged`; their `mean` stays 0, `scale` 1 and `moves` 0.
         """
         super().__init__()
         chosen = range(channels) if judged is None else judged
         self.channels, self.noise = channels, noise
-        self.network = build(channels, network, dropout)
-        self.scoring = Scoring(len(chosen), score)
+        self.alphabets = Alphabets(channels, symbols) if symbols else None
+        width = channels + (self.alphabets.width if self.alphabets else 0)
+        self.network = build(width, network, dropout)
+        self.scoring = Scoring(len(chosen), score, len(symbols or ()))
         for name, value in {
             "mean": torch.zeros(channels),
             "scale": torch.ones(channels),
             "moves": torch.ones(channels),
             "blend": torch.full((channels,), 0.5),
             "spread": torch.ones(channels),
-            "judged": torch.tensor(list(chosen)),
+            "judged": torch.tensor(list(chosen), dtype=torch.long),
         }.items():
             self.register_buffer(name, value)
+        self.moves[list(symbols or ())] = 0
 
     @property
     def state_width(self) -> int:
@@ -123,8 +131,9 @@ class Autoencoder(nn.Module):
 
     @property
     def _widths(self) -> list[int]:
-        past = self.network.delay * 3 * self.channels
-        return [self.network.state_width, self.channels, sum(self.scoring.widths), past]
+        width = self.network.channels
+        past = self.network.delay * (2 * width + self.channels)
+        return [self.network.state_width, width, sum(self.scoring.widths), past]
 
     def fresh(self, streams: int) -> Carry:
         """Return what streams never seen leave behind: zeros."""
@@ -149,8 +158,8 @@ class Autoencoder(nn.Module):
         self, x: Tensor, state: Tensor
     ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Evidence]:
         """Score one reading as `forward` does, and say what the score is made of."""
-        network, channels, _, delayed = self._widths
-        parts = apart(state, [network, channels, *self.scoring.widths, delayed])
+        network, width, _, delayed = self._widths
+        parts = apart(state, [network, width, *self.scoring.widths, delayed])
         before, forecast, *evidence, past = parts
         z, missing = self._standardise(x, forecast)
         features, after = self.network.step(self._inputs(z), before)
@@ -189,7 +198,8 @@ class Autoencoder(nn.Module):
         """
         if torch.isnan(x).any():
             return self._unroll_stepwise(x, carry)
-        z, missing = self._standardise(x, torch.zeros_like(x))
+        nothing = x.new_zeros(*x.shape[:-1], self.network.channels)
+        z, missing = self._standardise(x, nothing)
         features, after = self.network.sequence(self._inputs(z), carry.network)
         ahead = self.network.ahead(features)
         forecast = torch.cat([carry.forecast.unsqueeze(1), ahead[:, :-1]], 1)
@@ -223,23 +233,36 @@ class Autoencoder(nn.Module):
         self, read: Read, residual: Tensor, state: Sequence[Tensor]
     ) -> tuple[Evidence, list[Tensor]]:
         """Weigh one reading of each stream: evidence, and the state of `training.evidence`."""
-        z, missing, error = read.z, read.missing, residual
+        z, missing, error, odd = read.z, read.missing, residual, None
+        if self.alphabets:
+            odd = residual.index_select(1, self.alphabets.events)
         if len(self.judged) < self.channels:
             z, missing, error = (part.index_select(1, self.judged) for part in (z, missing, error))
-        return self.scoring.step(compress(z), missing, error, state)
+        return self.scoring.step(compress(z), missing, error, state, odd)
 
     def expected(self, read: Read) -> Tensor:
-        """Return what was held to be normal, standardised units: [..., C]."""
-        guess = self.network.newest(read.features)
-        return (self.blend * guess + (1 - self.blend) * read.forecast) * self.moves
+        """Return what was held to be normal, standardised units, or likely symbols: [..., C]."""
+        guess, _ = self._apart(self.network.newest(read.features))
+        forecast, logits = self._apart(read.forecast)
+        expected = (self.blend * guess + (1 - self.blend) * forecast) * self.moves
+        if self.alphabets is None:
+            return expected
+        return self.alphabets.put(expected, self.alphabets.likely(logits))
 
     def natural(self, expected: Tensor) -> Tensor:
         """Return standardised values in engineering units."""
         return expected * self.scale + self.mean
 
     def residual(self, read: Read, expected: Tensor) -> Tensor:
-        """Return expected minus seen, in deviations of held-out errors, 0 where missing."""
-        residual = (expected - read.z) / self.spread
+        """Return expected minus seen, in deviations of held-out errors, 0 where missing.
+
+        Of an event channel it is its symbol's surprise beyond the usual one.
+        """
+        z, hot = self._apart(read.z)
+        residual = (expected - z) / self.spread
+        if self.alphabets and self.scoring.symbols:
+            nats = self.alphabets.nats(hot, self._apart(read.forecast)[1])
+            residual = self.alphabets.put(residual, self.scoring.symbols.residual(nats))
         return torch.where(read.missing, torch.zeros_like(residual), residual)
 
     def _lag(self, read: Read, past: Tensor) -> tuple[Read, Tensor]:
@@ -248,16 +271,30 @@ class Autoencoder(nn.Module):
             return read, past
         now = torch.cat([read.z, read.forecast, (~read.missing).float()], -1)
         then, past = lag(past, now)
-        z, forecast, present = then.chunk(3, -1)
+        width = self.network.channels
+        z, forecast, present = torch.split(then, [width, width, self.channels], -1)
         return Read(z, present == 0, read.features, forecast), past
 
     def _standardise(self, x: Tensor, forecast: Tensor) -> tuple[Tensor, Tensor]:
         missing = torch.isnan(x)
         seen = torch.where(missing, torch.zeros_like(x), x)
         z = ((seen - self.mean) / self.scale).clamp(-SEEN_LIMIT, SEEN_LIMIT)
-        return torch.where(missing, forecast, z), missing
+        if self.alphabets is None:
+            return torch.where(missing, forecast, z), missing
+        forecast, logits = self._apart(forecast)
+        symbols = self.alphabets.encode(x, logits)
+        return torch.cat([torch.where(missing, forecast, z), symbols], -1), missing
 
     def _inputs(self, z: Tensor) -> Tensor:
         """Return what the network reads: bounded, and with noise while training."""
-        bounded = z.clamp(-INPUT_LIMIT, INPUT_LIMIT) * self.moves
+        plain, symbols = self._apart(z)
+        bounded = plain.clamp(-INPUT_LIMIT, INPUT_LIMIT) * self.moves
+        if self.alphabets:
+            bounded = torch.cat([bounded, symbols], -1)
         return bounded + self.noise * torch.randn_like(z) if self.training else bounded
+
+    def _apart(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        """Part the columns of the network: [..., W] -> [..., C], and those of symbols."""
+        if self.alphabets is None:
+            return wide, wide[..., :0]
+        return wide[..., : self.channels], wide[..., self.channels :]

@@ -26,6 +26,7 @@ from training.config import Config, read_config
 from training.data import History, Piece, read_history
 from training.export import export
 from training.model import Autoencoder
+from training.perplexity import perplexities
 from training.plots import draw_calibration, draw_losses
 from training.train import Fitted, Losses, fit
 
@@ -147,7 +148,13 @@ def restore(folder: Path) -> tuple[Autoencoder, dict[str, object], Floats]:
         sample = weights["sample"]
         names = [name for name in weights.files if name != "sample"]
         judged = weights["judged"].tolist()
-        model = Autoencoder(len(config.data.channels), config.network, config.score, judged)
+        model = Autoencoder(
+            len(config.data.channels),
+            config.network,
+            config.score,
+            judged,
+            symbols=config.data.symbols,
+        )
         model.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
     return model.eval(), about, sample
 
@@ -189,14 +196,21 @@ def tell_history(history: History, say: Callable[[str], object]) -> None:
 
 
 def _channels(config: Config, channels: Channels) -> list[dict[str, object]]:
+    keep = {"name", "unit", "valid", "symbols"}
     return [
-        {"name": channel.name, "unit": channel.unit, "valid": channel.valid, "role": role}
+        {**channel.model_dump(include=keep), "role": role}
         for channel, role in zip(config.data.channels, channels.roles, strict=True)
     ]
 
 
 def _skill(model: Autoencoder) -> float:
     return float(model.scoring.novelty.skill) if model.scoring.novelty else 0.0
+
+
+def _foretold(config: Config, model: Autoencoder) -> dict[str, object]:
+    """Return what the record says of symbols: nothing where there are none."""
+    said = perplexities(model, [channel.name for channel in config.data.channels])
+    return {"perplexity": said} if said else {}
 
 
 def _settled(config: Config, history: History) -> Config:
@@ -234,6 +248,7 @@ def _record(
             "joint_skill": float(fitted.model.scoring.joint.skill),
             "network_skill": float(fitted.model.scoring.surprise.skill),
             "memory_skill": _skill(fitted.model),
+            **_foretold(config, fitted.model),
         },
     }
 

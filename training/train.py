@@ -71,6 +71,7 @@ def fit(
         channels.judged,
         options.noise,
         options.dropout,
+        config.data.symbols,
     )
     _scale(model, channels)
     model.to(device)
@@ -153,8 +154,8 @@ def _loss(
         model: The network.
         batch: One chunk of every lane.
         carry: The lanes' state.
-        past: [L, W - 1 + D, C] standardised readings before this chunk, NaN where there are
-            none; D is the network's delay.
+        past: [L, W - 1 + D, C + E] standardised readings before this chunk, and symbols, NaN
+            where there are none; D is the network's delay.
         hide: Share of channels to hide from the network, which must still reconstruct them.
     """
     device, window, delay = model.mean.device, model.network.window, model.network.delay
@@ -166,15 +167,21 @@ def _loss(
         shown = torch.where(hidden, torch.nan, x)
     read, after = model.unroll(shown, carry)
     target = (x - model.mean) / model.scale * model.moves
+    if model.alphabets:
+        target = torch.cat([target, x.index_select(-1, model.alphabets.events)], -1)
     if past is None:
         past = torch.full_like(target[:, :1], torch.nan).repeat(1, window - 1 + delay, 1)
     begin = torch.from_numpy(batch.fresh).to(device).reshape(-1, 1, 1)
     seen = torch.cat([torch.where(begin, torch.nan, past), target], 1)
-    # Where the network lags, so do its targets: [L, T, W, C], newest first.
+    # Where the network lags, so do its targets: [L, T, W, C + E], newest first.
     windows = seen[:, : seen.shape[1] - delay].unfold(1, window, 1).flip(-1).transpose(-1, -2)
     inside = torch.from_numpy(batch.row >= 0).to(device)
-    loss = _robust(model.network.windows(read.features), windows, inside)
-    loss = loss + _robust(read.forecast, windows[:, :, 0], inside)
+    guess, ahead, own = model.network.windows(read.features), read.forecast, model.channels
+    loss = _robust(guess[..., :own], windows[..., :own], inside)
+    loss = loss + _robust(ahead[..., :own], windows[:, :, 0, :own], inside)
+    if model.alphabets:
+        codes = windows[:, :, 0, own:]
+        loss = loss + model.alphabets.cross_entropy(ahead[..., own:], codes, inside)
     if model.training:
         loss = loss + model.network.penalty(read.features)
     kept = seen[:, x.shape[1] :]

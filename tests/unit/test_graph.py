@@ -44,7 +44,7 @@ def test_lanes_are_told_what_torch_tells_and_begin_where_they_should(model: Auto
     wanted, carry = told(model, first, model.fresh(L))
     got = weigh(first, np.ones(L, np.bool_))
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
-    assert (wanted.amax((0, 1)) > 0.1).all(), "every kind of evidence spoke"
+    assert (wanted.amax((0, 1))[:-1] > 0.1).all(), "every kind of evidence spoke but symbols"
 
     fresh = np.array([False, True, False])
     carry = Carry(*(part * torch.from_numpy(~fresh)[:, None] for part in carry))

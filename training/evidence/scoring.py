@@ -1,6 +1,6 @@
 """All evidence of a reading to two scores: `state` and `onset`.
 
-Axes: B streams, V channels that are scored, K kinds.
+Axes: B streams, V channels that are scored, E event channels, K kinds.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from training.evidence.novelty import Novelty
 from training.evidence.onset import Onset
 from training.evidence.shift import Shift, pooled
 from training.evidence.surprise import Surprise
+from training.evidence.symbols import Symbols
 
 # In units of the state score, which are standard deviations: a distance from normal that is e
 # times the usual one.
@@ -31,6 +32,7 @@ class Evidence(NamedTuple):
     surprise: Tensor
     joint: Tensor
     onset: Tensor
+    symbols: Tensor
 
 
 class Scoring(nn.Module):
@@ -40,15 +42,16 @@ class Scoring(nn.Module):
     trust: Tensor  # [] weight of a shift, from how large it is on normal readings
     agree: Tensor  # [] weight of joint evidence: as rare as the others' sum on normal readings
 
-    def __init__(self, channels: int, options: Score) -> None:
-        """Take V and the sizes of the memories; one of 0 leaves its evidence out."""
+    def __init__(self, channels: int, options: Score, events: int = 0) -> None:
+        """Take V, the sizes of the memories, and E; one of 0 leaves its evidence out."""
         super().__init__()
         self.channels = channels
         self.shift = Shift(channels)
         self.surprise = Surprise(channels)
         self.joint = Joint(channels)
-        self.novelty = Novelty(channels, options.windows) if options.windows else None
-        self.onset = Onset(channels, options.levels) if options.levels else None
+        self.novelty = Novelty(channels, options.windows) if channels and options.windows else None
+        self.onset = Onset(channels, options.levels) if channels and options.levels else None
+        self.symbols = Symbols(events) if events else None
         self.register_buffer("settle", torch.tensor(float(options.warm_up)))
         self.register_buffer("trust", torch.ones(()))
         self.register_buffer("agree", torch.zeros(()))
@@ -65,11 +68,17 @@ class Scoring(nn.Module):
 
     @property
     def _parts(self) -> list[list[int]]:
-        parts = (self.shift, self.surprise, self.joint, self.novelty, self.onset)
+        always = (self.shift, self.surprise, self.joint) if self.channels else (None,) * 3
+        parts = (*always, self.novelty, self.onset, self.symbols)
         return [part.widths if part else [] for part in parts]
 
     def step(
-        self, u: Tensor, missing: Tensor, error: Tensor, state: Sequence[Tensor]
+        self,
+        u: Tensor,
+        missing: Tensor,
+        error: Tensor,
+        state: Sequence[Tensor],
+        odd: Tensor | None = None,
     ) -> tuple[Evidence, list[Tensor]]:
         """Weigh one reading of each stream.
 
@@ -78,28 +87,35 @@ class Scoring(nn.Module):
             missing: [B, V] bool; the last reading stands in.
             error: [B, V] of the network, in deviations of held-out errors; 0 where missing.
             state: Parts of `widths`, [B, width] each.
+            odd: [B, E] surprise at symbols, in deviations of held-out ones; 0 where missing.
 
         Returns:
             The evidence, and the state for the next reading.
         """
         seen, last, rest = state[0], state[1], iter(state[2:])
-        shift, surprise, joint, novelty, onset = (list(islice(rest, len(p))) for p in self._parts)
+        shift, surprise, joint, novelty, onset, sums = (
+            list(islice(rest, len(part))) for part in self._parts
+        )
         u = torch.where(missing, last, u)
-        moved, shift = self.shift.step(u, shift, seen >= self.settle)
-        wrong, surprise = self.surprise.step(error, surprise)
-        apart, joint = self.joint.step(u, joint)
-        far = told = distance = torch.zeros_like(seen)
+        moved = wrong = apart = far = told = distance = unlikely = torch.zeros_like(seen)
+        if self.channels:
+            each, shift = self.shift.step(u, shift, seen >= self.settle)
+            moved = self.trust * pooled(each)
+            wrong, surprise = self.surprise.step(error, surprise)
+            parted, joint = self.joint.step(u, joint)
+            apart = self.agree * parted
         if self.novelty:
             far, distance, novelty = self.novelty.step(u, novelty)
         if self.onset:
             told, onset = self.onset.step(u, distance, onset, seen)
-        evidence = Evidence(
-            self.trust * pooled(moved), NOVELTY * far, wrong, self.agree * apart, told
-        )
-        return evidence, [seen + 1, u, *shift, *surprise, *joint, *novelty, *onset]
+        if self.symbols and odd is not None:
+            unlikely, sums = self.symbols.step(odd, sums)
+        evidence = Evidence(moved, NOVELTY * far, wrong, apart, told, unlikely)
+        return evidence, [seen + 1, u, *shift, *surprise, *joint, *novelty, *onset, *sums]
 
     def score(self, evidence: Evidence) -> Tensor:
         """Return one column a kind, [..., K]."""
         alone = evidence.shift + evidence.novelty + evidence.surprise
         state = torch.maximum(alone, evidence.joint)
+        state = state + evidence.symbols if self.symbols else state
         return torch.cat([state, evidence.onset], -1) if self.onset else state

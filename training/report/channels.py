@@ -1,6 +1,6 @@
 """How far every channel's expected value is off, without and with a label."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from detector.artifact import Manifest
 from detector.records import Doubles
 from training.evaluate import Track
+from training.perplexity import lines
 from training.report.charts import NORMAL, QUANTILES, draw_channels
 from training.report.page import Block, Picture, Section, Table, Text
 from training.report.words import SIGMA, number, percent, with_unit
@@ -33,6 +34,27 @@ class Errors:
 def channels(manifest: Manifest, tracks: Mapping[str, Track]) -> Section:
     """Return the section; the channels that labelled readings disturb most come first."""
     scored = [c for c, channel in enumerate(manifest.channels) if channel.role == "telemetry"]
+    blocks = [*_compared(manifest, tracks, scored), *map(Text, lines(manifest.training))]
+    others = ("telemetry", "event")
+    constant = [channel.name for channel in manifest.channels if channel.role not in others]
+    if constant:
+        blocks.append(Text(f"Constant in the history, and so not scored: {', '.join(constant)}."))
+    return Section(
+        "channels",
+        "Error of each channel",
+        "How far the expected value is off, where nothing is labelled and where something is. "
+        f"The grey band is ± {NORMAL} {SIGMA} of held-out normal data; the typical error is the "
+        "root mean square, in the channel's unit. Channels that labels disturb most come first.",
+        blocks,
+    )
+
+
+def _compared(
+    manifest: Manifest, tracks: Mapping[str, Track], scored: Sequence[int]
+) -> list[Block]:
+    """Return a chart and a table of channels; nothing where there are only symbols."""
+    if not scored:
+        return []
     told = {c: [errors(tracks, c, labelled=flag) for flag in (False, True)] for c in scored}
     order = sorted(scored, key=lambda c: -_disturbed(*told[c]))
     rows = [
@@ -49,7 +71,7 @@ def channels(manifest: Manifest, tracks: Mapping[str, Track]) -> Section:
     )
     names = [manifest.channels[c].name for c in order[:MOST]]
     spread = [np.stack([told[c][i].quantiles for c in order[:MOST]], 1) for i in (0, 1)]
-    blocks: list[Block] = [
+    return [
         Picture(draw_channels(names, *spread), alt),
         Table(
             (
@@ -62,17 +84,6 @@ def channels(manifest: Manifest, tracks: Mapping[str, Track]) -> Section:
             rows,
         ),
     ]
-    constant = [channel.name for channel in manifest.channels if channel.role != "telemetry"]
-    if constant:
-        blocks.append(Text(f"Constant in the history, and so not scored: {', '.join(constant)}."))
-    return Section(
-        "channels",
-        "Error of each channel",
-        "How far the expected value is off, where nothing is labelled and where something is. "
-        f"The grey band is ± {NORMAL} {SIGMA} of held-out normal data; the typical error is the "
-        "root mean square, in the channel's unit. Channels that labels disturb most come first.",
-        blocks,
-    )
 
 
 def errors(tracks: Mapping[str, Track], c: int, *, labelled: bool) -> Errors:

@@ -145,8 +145,8 @@ def _card(manifest: Manifest, track: Track, moment: Moment, levels: Floats, scal
         [
             (
                 with_unit(channel.name, channel.unit),
-                number(float(track.x[row, c]), 4),
-                number(float(track.expected[row, c]), 4),
+                _value(channel, float(track.x[row, c]), 4),
+                _value(channel, float(track.expected[row, c]), 4),
                 f"{number(abs(float(track.residual[row, c])), 2)} {SIGMA}",
                 percent(round(float(share[c]), 2)),
             )
@@ -171,7 +171,14 @@ def _card(manifest: Manifest, track: Track, moment: Moment, levels: Floats, scal
 
 def _off(track: Track, row: int, c: int, channel: Channel) -> str:
     seen, expected = float(track.x[row, c]), float(track.expected[row, c])
-    return f"{channel.name} {number(seen)}, expected {number(expected)} {channel.unit}".strip()
+    told, normal = (_value(channel, value) for value in (seen, expected))
+    return f"{channel.name} {told}, expected {normal} {channel.unit}".strip()
+
+
+def _value(channel: Channel, value: float, digits: int = 3) -> str:
+    """Return a channel's value, or the name of the symbol that it means."""
+    known = value in range(len(channel.symbols))
+    return channel.symbols[int(value)] if known else number(value, digits)
 
 
 def _tags(track: Track, row: int) -> list[tuple[str, Mood]]:
