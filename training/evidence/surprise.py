@@ -62,8 +62,6 @@ class Surprise(nn.Module):
 
     def size(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the mean length of whitened errors over all horizons, [B, 1]."""
-        squares = []
-        for m, errors in enumerate(smoothed):
-            white = errors @ self.whiten[m].T
-            squares.append(total(white * white))
-        return total((torch.cat(squares, 1) / (self.channels * len(HORIZONS) ** 2)).sqrt())
+        white = torch.stack(list(smoothed)) @ self.whiten.mT  # [M, B, C]
+        squares = total(white * white).squeeze(-1) / (self.channels * len(HORIZONS) ** 2)
+        return total(squares.sqrt().T)
