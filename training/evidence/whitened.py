@@ -44,11 +44,9 @@ class Whitened(nn.Module):
 
     def size(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the mean length of whitened vectors over all horizons, [B, 1]."""
-        squares = []
-        for m, x in enumerate(smoothed):
-            white = x @ self.whiten[m].T
-            squares.append(total(white * white))
-        return total((torch.cat(squares, 1) / (self.channels * len(HORIZONS) ** 2)).sqrt())
+        white = torch.stack(list(smoothed)) @ self.whiten.mT  # [M, B, C]
+        squares = total(white * white).squeeze(-1) / (self.channels * len(HORIZONS) ** 2)
+        return total(squares.sqrt().T)
 
     def excess(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the size beyond the usual one, [B, 1], compressed."""
