@@ -197,8 +197,9 @@ def test_a_state_of_other_streams_is_refused(small_model: Path) -> None:
 def test_onnxruntime_keeps_no_record_to_send_of_what_it_does(
     small_model: Path, tmp_path: Path
 ) -> None:
-    code = f"from pathlib import Path; from detector.model import load; load(Path({str(small_model)!r}))"
+    code = "import pathlib, sys, detector.model; detector.model.load(pathlib.Path(sys.argv[1]))"
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "ORT_"))}
-    subprocess.run([sys.executable, "-c", code], env=environment | home, check=True)
+    command = [sys.executable, "-c", code, small_model]
+    subprocess.run(command, env=environment | home, check=True)
     assert [path.name for path in tmp_path.rglob("*")] == []
