@@ -76,6 +76,12 @@ def settings_of(every: dict[str, Object], tmp_path: Path, patch: pytest.MonkeyPa
 # Without a server ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in KUBERNETES.glob("base/[!k]*.yaml")))
+def test_every_file_of_the_base_is_as_its_schema_says(name: str) -> None:
+    one = yaml.safe_load((KUBERNETES / "base" / name).read_text())
+    kubernetes_validate.validate(one, VERSION, strict=True)
+
+
 def test_every_object_is_as_its_schema_says(overlay: dict[str, Object]) -> None:
     for kind in overlay.keys() - OPERATORS:
         kubernetes_validate.validate(overlay[kind], VERSION, strict=True)
