@@ -24,9 +24,10 @@ def image() -> Iterator[Image]:
     made.close()
 
 
-def test_hadolint_finds_nothing_to_mend() -> None:
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/demo.Dockerfile"])
+def test_hadolint_finds_nothing_to_mend(name: str) -> None:
     done = subprocess.run(
-        [Path(sys.executable).parent / "hadolint", ROOT / "Dockerfile"],
+        [Path(sys.executable).parent / "hadolint", ROOT / name],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
