@@ -1,6 +1,7 @@
 # make demo    train, start the daemon, break pumps, watch the alerts (SECONDS=75)
 # make test    the test suite
 # make check   all that CI runs: format, lint, types, layers, tests
+# make image   the container image, with docker or buildah (TAG=detector)
 # make quality the four benchmarks, where DETECTOR_DATA holds their files (FITS=3, build/quality)
 # make bench   throughput and memory, side by side with a bare client (build/bench.json)
 #
@@ -11,6 +12,7 @@
 # make bench-delivery  what exactly-once costs (build/delivery.json)
 
 SECONDS ?= 75
+TAG ?= detector
 SEEDS ?= 10
 FITS ?= 3
 DETECTOR_DATA ?= ../shared/data
@@ -25,7 +27,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 MODEL := build/chaos/run/model.onnx
 
-.PHONY: demo test check quality bench chaos fuzz soak bench-delivery clean
+.PHONY: demo test check image quality bench chaos fuzz soak bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -39,6 +41,9 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(MAKE) test
+
+image:
+	deploy/image/build.sh $(TAG)
 
 quality: $(VENV)/.test
 	for set in skab nab msl smd; do \

@@ -12,10 +12,11 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from detector.clock import Clock
+from detector.records import US_PER_S
 
 
 def notifier(address: str | None) -> Callable[[str], None]:
-    """Return what tells systemd READY=1, WATCHDOG=1 or STOPPING=1 (sd_notify).
+    """Return what tells systemd READY=1, WATCHDOG=1 and so on, a line each (sd_notify).
 
     Args:
         address: Its socket, a path or an abstract name; None where nobody listens.
@@ -43,6 +44,8 @@ class Health:
         assigned: The group has given us our partitions (none is an answer, too).
         restoring: Partitions whose readings are not judged yet.
         beat_s: When the loop last made progress, on the clock's stopwatch.
+        started: It was ready once: the service manager's start job is done.
+        said: Why it was ready, or not, when the service manager was last told.
     """
 
     clock: Clock
@@ -52,11 +55,25 @@ class Health:
     assigned: bool = False
     restoring: int = 0
     beat_s: float = 0.0
+    started: bool = False
+    said: str = ""
 
     def beat(self) -> None:
-        """Note progress: waiting for a broker counts, standing still does not."""
+        """Note progress: waiting for a broker counts, standing still does not.
+
+        Until it is ready for the first time, every beat asks the service manager for as much
+        time to start as the next may take: neither an outage nor a long restore is a failure.
+        """
         self.beat_s = self.clock.monotonic_s()
-        self.notify("WATCHDOG=1")
+        ready, why = self.ready()
+        lines = ["WATCHDOG=1"]
+        if not self.started:
+            lines.append("READY=1" if ready else f"EXTEND_TIMEOUT_USEC={self._patience_us}")
+            self.started = ready
+        if why != self.said:
+            lines.append(f"STATUS={why}")
+            self.said = why
+        self.notify("\n".join(lines))
 
     def live(self) -> tuple[bool, str]:
         """Say whether the loop goes round, and why."""
@@ -73,6 +90,10 @@ class Health:
         if self.restoring:
             return False, f"restoring the state of {self.restoring} partitions"
         return True, "scoring"
+
+    @property
+    def _patience_us(self) -> int:
+        return int(self.stall_s * US_PER_S)
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):

@@ -1,10 +1,10 @@
 """One ONNX step: the only place that knows onnxruntime."""
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort  # type: ignore[import-untyped]
 
 from detector.artifact import (
     GOLDEN_TOLERANCE,
@@ -15,6 +15,10 @@ from detector.artifact import (
 )
 from detector.errors import ArtifactRejected
 from detector.records import Floats, Step
+
+# Read on import. Without it, onnxruntime keeps a database of what it did and sends it to Microsoft.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime as ort  # type: ignore[import-untyped]
 
 OUTPUTS = ("expected", "residual", "score", "state_next")
 

@@ -64,9 +64,7 @@ class Recorder:
     def settled(self, loading: int) -> None:
         """The group has assigned us our partitions, be it none; some are not restored yet."""
         self._health.restoring = loading
-        if not self._health.assigned:
-            self._health.assigned = True
-            self._health.notify("READY=1")
+        self._health.assigned = True
 
     def moved(self, polled: Polled, held: int) -> None:
         """Partitions came or went."""

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -92,6 +92,7 @@ class Daemon:
         folder: Path,
         *,
         log: Path | None = None,
+        command: Sequence[str | Path] = (sys.executable, "-m", "detector", "run"),
         **settings: object,
     ) -> None:
         self.port = free_port()
@@ -113,7 +114,7 @@ class Daemon:
         environment |= {f"DETECTOR_{name}".upper(): str(value) for name, value in ours.items()}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "detector", "run"],
+                command,
                 env=environment,
                 stderr=out,
                 stdout=subprocess.PIPE,

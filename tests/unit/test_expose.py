@@ -97,11 +97,32 @@ def test_a_port_that_is_taken_is_an_error(daemon: Daemon) -> None:
 def test_every_beat_feeds_the_watchdog() -> None:
     clock, told = ManualClock(), list[str]()
     health = Health(clock, 60, told.append)
-    health.beat()
-    clock.seconds += 5
-    health.beat()
-    assert told == ["WATCHDOG=1"] * 2
-    assert health.beat_s == clock.seconds
+    for _ in range(2):
+        clock.seconds += 5
+        health.beat()
+        assert health.beat_s == clock.seconds
+    assert all("WATCHDOG=1" in message.splitlines() for message in told)
+
+
+def test_it_asks_for_time_to_start_until_it_is_ready_and_says_why_once() -> None:
+    told = list[str]()
+    health = Health(ManualClock(), 60, told.append)
+    more = "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000"
+
+    def said() -> str:
+        health.beat()
+        return told[-1]
+
+    assert said() == f"{more}\nSTATUS=the broker does not answer"
+    assert said() == more
+    health.connected = health.assigned = True
+    health.restoring = 3
+    assert said() == f"{more}\nSTATUS=restoring the state of 3 partitions"
+    health.restoring = 0
+    assert said() == "WATCHDOG=1\nREADY=1\nSTATUS=scoring"
+    assert said() == "WATCHDOG=1"
+    health.restoring = 1  # a rebalance: it has started, and stays so
+    assert said() == "WATCHDOG=1\nSTATUS=restoring the state of 1 partitions"
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,3 +192,14 @@ def test_a_state_of_other_streams_is_refused(small_model: Path) -> None:
     model = load(small_model)
     with pytest.raises(ValueError, match="expected as many rows of state as of x, saw 3 and 2"):
         model.step(np.zeros((2, 6), np.float32), np.zeros((3, 1), np.float32))
+
+
+def test_onnxruntime_keeps_no_record_to_send_of_what_it_does(
+    small_model: Path, tmp_path: Path
+) -> None:
+    code = "import pathlib, sys, detector.model; detector.model.load(pathlib.Path(sys.argv[1]))"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "ORT_"))}
+    command = [sys.executable, "-c", code, small_model]
+    subprocess.run(command, env=environment | home, check=True)
+    assert [path.name for path in tmp_path.rglob("*")] == []

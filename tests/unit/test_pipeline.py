@@ -89,7 +89,12 @@ def test_an_absent_broker_is_waited_for_and_counted_once() -> None:
     assert rig.value("detector_broker_connected") == 1
     assert rig.broker.committed == {ZERO: len(CALM)}
     assert rig.health.ready()[0]
-    assert "READY=1" in rig.told
+    assert [line for line in rig.told if "READY=1" in line] == [
+        "WATCHDOG=1\nREADY=1\nSTATUS=scoring"
+    ]
+    assert rig.told[0] == (
+        "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000\nSTATUS=the broker does not answer"
+    )
 
 
 def test_asked_to_stop_while_the_broker_is_away_it_gives_up_in_time() -> None:

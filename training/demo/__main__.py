@@ -12,29 +12,23 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from rich.console import Console
 
 from detector.clock import SystemClock
 from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.group import Subscription
-from detector.records import US_PER_S, Doubles, Message
 from detector.topics import create_topics
 from training.__main__ import main as train
 from training.demo.broker import TansuBroker, free_port
-from training.demo.fleet import CHANNELS, Fault, break_down, drop_some, schedule, simulate
+from training.demo.fleet import Fault, break_down, drop_some, schedule, simulate
+from training.demo.story import PARTITIONS, PUMPS, TOPIC, messages, write_history
 from training.demo.tally import Tally
 
-PUMPS, HISTORY_PUMPS, HISTORY_S = 20, 16, 7200
 SPEED = 60  # simulated seconds a second
 LEAD_S = 600  # simulated seconds before the first fault
-PARTITIONS = 4
 READY_S = 60.0
 DRAIN_S = 10.0
 SILENCE_S = 3.0  # without a new alert after the last reading: the daemon has read it all
@@ -47,8 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--seconds", type=float, default=75, help="how long to play (%(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="%(default)s")
+    parser.add_argument(
+        "--only-train", action="store_true", help="unless its model is there, then end"
+    )
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.only_train:
+        return 0 if (options.folder / "run" / "model.onnx").exists() else _train(options.folder)
     try:
         with ExitStack() as stack:
             return _demo(options.folder, options.seconds, stack)
@@ -58,14 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(folder: Path, seconds: float, stack: ExitStack) -> int:
-    console.rule("1. train on two hours of sixteen healthy pumps")
-    config = _write_history(folder)
-    code = train(["fit", str(config), "--output", str(folder / "run")])
+    code = _train(folder)
     if code:
         return code
     console.rule("2. start a broker and the daemon")
     broker = stack.enter_context(TansuBroker())
-    create_topics(broker.bootstrap_servers, ["readings"], PARTITIONS)
+    create_topics(broker.bootstrap_servers, [TOPIC], PARTITIONS)
     create_topics(broker.bootstrap_servers, ["alerts", "dead-letters"], 1)
     port = _start_daemon(folder, broker.bootstrap_servers, stack)
     console.print(f"broker  {broker.bootstrap_servers} (Tansu, in memory)")
@@ -74,19 +71,9 @@ def _demo(folder: Path, seconds: float, stack: ExitStack) -> int:
     return _play(broker.bootstrap_servers, seconds, stack)
 
 
-def _write_history(folder: Path) -> Path:
-    """Write healthy history and the configuration beside it."""
-    x = simulate(HISTORY_PUMPS, HISTORY_S, seed=1)
-    start_us = int(time.time() - 7 * 86_400) * US_PER_S
-    columns = {
-        "pump": np.repeat([f"pump-{p:02}" for p in range(HISTORY_PUMPS)], HISTORY_S),
-        "ts": np.tile(start_us + np.arange(HISTORY_S) * US_PER_S, HISTORY_PUMPS),
-        **{name: x[:, :, c].ravel() for c, name in enumerate(CHANNELS)},
-    }
-    pq.write_table(pa.table(columns), folder / "history.parquet")
-    config = folder / "pump.toml"
-    config.write_bytes((files("training") / "configs" / "pump.toml").read_bytes())
-    return config
+def _train(folder: Path) -> int:
+    console.rule("1. train on two hours of sixteen healthy pumps")
+    return train(["fit", str(write_history(folder)), "--output", str(folder / "run")])
 
 
 def _start_daemon(folder: Path, servers: str, stack: ExitStack) -> int:
@@ -157,7 +144,7 @@ def _play(servers: str, seconds: float, stack: ExitStack) -> int:
     while sent < length:
         due = min(int((time.monotonic() - began) * SPEED), length)
         if due > sent:
-            sink.send(_messages(x[:, sent:due], start_s + sent))
+            sink.send(messages(x[:, sent:due], start_s + sent))
             sent = due
         while untold and untold[0].start < sent:
             _tell_fault(untold.pop(0), start_s)
@@ -168,22 +155,6 @@ def _play(servers: str, seconds: float, stack: ExitStack) -> int:
     console.rule()
     console.print(tally.closing(PUMPS * length / 86_400), soft_wrap=True)
     return 0
-
-
-def _messages(x: Doubles, start_s: int) -> list[Message]:
-    """Return readings [P, T, C] as records, in the order of time."""
-    pumps, seconds, _ = x.shape
-    said = []
-    for t in range(seconds):
-        for p in range(pumps):
-            row = x[p, t].round(4).tolist()
-            values = {
-                name: None if value != value else value  # noqa: PLR0124 - NaN
-                for name, value in zip(CHANNELS, row, strict=True)
-            }
-            value = json.dumps({"ts": start_s + t, "values": values}).encode()
-            said.append(Message("readings", f"pump-{p:02}".encode(), value))
-    return said
 
 
 def _tell_fault(fault: Fault, start_s: int) -> None:
