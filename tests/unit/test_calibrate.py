@@ -145,7 +145,7 @@ def test_what_fits_all_rows_whitens_them_as_the_step_sees_them() -> None:
     last = torch.zeros(CHANNELS)
     for row in u:
         last = torch.where(torch.isnan(row), last, row)
-        before, centre = state
+        before, centre, _ = state
         seen.append(torch.cat(joint.smooth(last[None] - centre, before)))
         _, state = joint.step(last[None], state)
     white = torch.einsum("tmv,mwv->mtw", torch.stack(seen), joint.whiten)

@@ -276,7 +276,7 @@ def test_state_is_the_louder_of_joint_evidence_and_the_rest() -> None:
     scoring = Scoring(C, Score(warm_up=5, windows=0, levels=0))
     one, none = torch.ones(1, 1), torch.zeros(1, 1)
     for shift, joint, told in ((one, 2 * one, 2.0), (3 * one, 2 * one, 3.5), (none, none, 0.5)):
-        evidence = Evidence(shift, none, 0.5 * one, joint, none)
+        evidence = Evidence(shift, none, 0.5 * one, joint, none, none)
         assert scoring.score(evidence).item() == told
 
 

@@ -209,13 +209,15 @@ def test_a_code_means_no_more_than_its_symbol() -> None:
     torch.testing.assert_close(one.score, same.score, rtol=1e-5, atol=1e-5)
 
 
-def test_a_model_without_events_is_what_it_was() -> None:
+@pytest.mark.parametrize("kind", ["lstm", "bidirectional"])
+def test_a_model_without_events_has_nothing_of_them(kind: str) -> None:
     sizes = Score(windows=16, levels=8, warm_up=20)
-    for kind, width in (("lstm", 228), ("bidirectional", 284)):
-        network = Network(kind=kind, hidden=8, bottleneck=2, window=4)
-        model = Autoencoder(5, network, sizes, [0, 1, 3])
-        assert model.state_width == width
-        assert not [name for name in model.state_dict() if "alphabets" in name or "symbols" in name]
+    network = Network.model_validate({"kind": kind, "hidden": 8, "bottleneck": 2, "window": 4})
+    model = Autoencoder(5, network, sizes, [0, 1, 3])
+    own = [model.network.state_width, 5, sum(model.scoring.widths), 15 * model.network.delay]
+    assert model.network.channels == 5
+    assert model.state_width == sum(own)
+    assert not [name for name in model.state_dict() if "alphabets" in name or "symbols" in name]
 
 
 def batches(model: Autoencoder, x: Tensor) -> Iterator[tuple[Read, Batch]]:

@@ -8,6 +8,7 @@ error is exact to 1e-5 of it, up to an argument of 1e7.
 import torch
 from torch import Tensor
 
+HELD = 30.0  # readings over which evidence falls off: bursts with pauses are one thing
 LINEAR = 3.0  # standard deviations; up to about here `compress` changes little
 # artanh(t) / t = FLAT + PULL / (POLE - t^2) for 0 <= t^2 <= 0.2163
 FLAT, PULL, POLE = 0.46773882, 0.85187559, 1.60045343
@@ -42,6 +43,6 @@ def compress(z: Tensor, linear: float = LINEAR) -> Tensor:
     return part * (64 * FLAT + 64 * PULL * narrow / (POLE * narrow - part * part))
 
 
-def held(now: Tensor, before: Tensor, readings: float) -> Tensor:
+def held(now: Tensor, before: Tensor, readings: float = HELD) -> Tensor:
     """Return evidence that rises at once and falls off over so many readings."""
     return torch.maximum(now, before * (1 - 1 / readings))

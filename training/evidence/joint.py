@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from training.evidence.curves import held
 from training.evidence.whitened import Whitened
 
 SLOW = 4000.0  # readings over which a stream's own mean becomes its centre
@@ -23,7 +24,7 @@ class Joint(Whitened):
     def __init__(self, channels: int) -> None:
         """Take C."""
         super().__init__(channels)
-        self.widths = [self.smooth_width, channels]
+        self.widths = [self.smooth_width, channels, 1]
         self.register_buffer("skill", torch.zeros(()))
 
     def step(self, u: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -31,12 +32,14 @@ class Joint(Whitened):
 
         Args:
             u: [B, C] compressed, standardised readings.
-            state: The smoothed readings [B, (M - 1) C], and the centre [B, C].
+            state: The smoothed readings [B, (M - 1) C], the centre [B, C], and evidence that is
+                held [B, 1].
 
         Returns:
             Evidence [B, 1], 0 and more, and the state for the next reading.
         """
-        before, centre = state
+        before, centre, told = state
         off = u - centre
         smoothed = self.smooth(off, before)
-        return self.excess(smoothed), [torch.cat(smoothed[1:], 1), centre + off / SLOW]
+        evidence = held(self.excess(smoothed), told.reshape(-1)).unsqueeze(1)
+        return evidence, [torch.cat(smoothed[1:], 1), centre + off / SLOW, evidence]

@@ -16,7 +16,6 @@ from training.networks.rows import total
 
 SLOW = 2000.0  # readings over which a stream's own distance becomes normal for it
 LEAST_DISTANCE = 0.1  # below, the difference of two large numbers is all rounding
-HELD = 30.0  # readings: bursts with pauses are one thing
 
 
 class Novelty(nn.Module):
@@ -51,7 +50,7 @@ class Novelty(nn.Module):
         # Without their axis of 1, by which onnxruntime would take number after number.
         flat, slow, before = (part.reshape(-1) for part in (distance, slow, before))
         excess = torch.relu(flat - self.usual)
-        evidence = held(log1p(torch.relu(excess - slow) / self.usual), before, HELD)
+        evidence = held(log1p(torch.relu(excess - slow) / self.usual), before)
         slow = slow + (excess - slow) / SLOW
         told, slow, evidence = (
             part.unsqueeze(1) for part in (self.skill * evidence, slow, evidence)

@@ -19,7 +19,7 @@ GROWN = 100.0  # readings before they are told
 SHAPE = 0.6  # weight of an unusual window beside a new level
 HABIT = 0.6  # part of the last surprise that the next one must exceed
 FADES = 100.0  # readings over which that is forgotten
-OFFSET = 1000.0  # more than any compressed reading
+OFFSET = 64.0  # more than any compressed reading
 LEAST_VARIANCE = 1e-6
 
 

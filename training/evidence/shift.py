@@ -28,7 +28,7 @@ OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
 CLOSE = 0.4  # of the channel's own peak; below, they go on, from where the channel is
 PATIENCE = 500.0  # readings after which they go on anyway: what stays that long is normal
 SURE = 16.0  # variances of readings between two places, so that a reading is of one of them
-OFFSET = 1000.0  # more than any compressed reading
+OFFSET = 64.0  # more than any compressed reading
 
 
 class Memory(NamedTuple):

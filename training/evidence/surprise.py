@@ -36,5 +36,5 @@ class Surprise(Whitened):
             Evidence [B, 1], 0 and more, and the state for the next reading.
         """
         smoothed = self.smooth(error.clamp(-LIMIT, LIMIT), state[0])
-        weight = self.skill * self.skill
-        return weight * self.excess(smoothed), [torch.cat(smoothed[1:], 1)]
+        evidence = self.skill * self.skill * self.excess(smoothed)
+        return evidence.unsqueeze(1), [torch.cat(smoothed[1:], 1)]

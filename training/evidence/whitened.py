@@ -49,6 +49,6 @@ class Whitened(nn.Module):
         return total(squares.sqrt().T)
 
     def excess(self, smoothed: Sequence[Tensor]) -> Tensor:
-        """Return the size beyond the usual one, [B, 1], compressed."""
+        """Return the size beyond the usual one, [B], compressed."""
         size = self.size(smoothed).reshape(-1)  # onnxruntime takes a column number by number
-        return compress(torch.relu(size - self.usual) / self.deviation, LINEAR).unsqueeze(1)
+        return compress(torch.relu(size - self.usual) / self.deviation, LINEAR)
