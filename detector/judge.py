@@ -147,9 +147,7 @@ def judge(
     after["peak"] = np.where(first | rising, score, docket["peak"])
 
     opened = ~was_open & (run >= rules.open_after) & (ts >= docket["quiet_until_us"])
-    bound = np.maximum(np.float32(rules.close_share) * after["peak"], rules.calm_level)
-    quiet = score < bound
-    calm = np.where(was_open & quiet, docket["calm"] + 1, 0)
+    calm = np.where(was_open & _quiet(score, after["peak"], rules), docket["calm"] + 1, 0)
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     critical = still & (after["peak"] > rules.critical_level)
@@ -164,6 +162,12 @@ def judge(
     after["barred_at"] = np.where(closed, seen[:, None], docket["barred_at"])
     escalated = critical & was_open & ~docket["critical"]
     return Verdicts(after, opened, escalated, closed)
+
+
+def _quiet(score: Floats, peak: Floats, rules: Rules) -> Bools:
+    """Return which readings count for their streams, [B, K]."""
+    bound = np.maximum(np.float32(rules.close_share) * peak, rules.calm_level)
+    return np.asarray(score < bound)
 
 
 def _bar(first: Floats, barred_at: Ints, seen: Ints) -> Floats:

@@ -35,6 +35,7 @@ FLOOR = 0.02  # standardised units; an error that never varies is not worth infi
 TRUST_QUANTILE = 0.99
 CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
 BESIDE_QUANTILE = 0.999  # where the joint evidence and the rest are equally rare
+LEAST_DEVIATION = 0.1  # of the size of whitened errors, which is about 1
 LEAST_JOINT = 0.25  # deviations; below, joint evidence has no tail to speak of
 STEADIEST = 0.01  # of the history's spread; a stream that moves less is held to that
 
@@ -217,7 +218,7 @@ def _weigh_network(
     every = torch.cat(errors, 1)
     moments = [Moments.of(part.double().numpy()) for part in every]
     _set(surprise.whiten, np.stack([inverse_root(part) for part in moments]))
-    usual, deviation = usual_size(surprise.size(list(every)).double().numpy(), 0.0, FLOOR)
+    usual, deviation = usual_size(surprise.size(list(every)).double().numpy(), 0.0, LEAST_DEVIATION)
     _set(surprise.usual, np.array(usual))
     _set(surprise.deviation, np.array(deviation))
     # Against the mean and against the last value, whichever says more.
