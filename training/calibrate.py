@@ -16,14 +16,13 @@ from detector.artifact import Calibration
 from detector.records import Doubles, Floats, Ints
 from training.config import Fit
 from training.data import History, Piece
-from training.evidence.curves import compress
 from training.evidence.scoring import TRUSTED, Evidence
 from training.evidence.shift import LEAST_VARIANCE
 from training.evidence.surprise import LIMIT
 from training.graph import Weigher
 from training.joints import Joints
 from training.lanes import Batch, batches, cut, start_fresh
-from training.memories import LONG_LEAD, Memories
+from training.memories import LONG_LEAD, Memories, sensed
 from training.model import Autoencoder, Read
 from training.perplexity import weigh_symbols
 from training.tail import tail
@@ -37,6 +36,7 @@ CAP = 100.0  # squared standard deviations; a wild reading is no measure of skil
 BESIDE_QUANTILE = 0.999  # where the joint evidence and the rest are equally rare
 LEAST_DEVIATION = 0.1  # of the size of whitened errors, which is about 1
 LEAST_JOINT = 0.25  # deviations; below, joint evidence has no tail to speak of
+STRETCH = 1 << 16  # readings of a piece that tell how much it varies
 STEADIEST = 0.01  # of the history's spread; a stream that moves less is held to that
 
 
@@ -147,10 +147,10 @@ def _steady(model: Autoencoder, history: History, whole: Sequence[Piece]) -> Non
     """
     spreads = []
     for piece in whole:
-        x = torch.from_numpy(history.rows(piece.start, piece.stop))
-        z = ((x - model.mean) / model.scale).index_select(1, model.judged)
-        spreads.append(np.nanstd(compress(z).double().numpy(), axis=0))
-    spread = np.nan_to_num(np.median(spreads, axis=0))
+        rows = np.arange(piece.start, min(piece.stop, piece.start + STRETCH))
+        u = np.ma.masked_invalid(sensed(model, history, rows).double().numpy())
+        spreads.append(u.std(0).filled(0))
+    spread = np.median(spreads, axis=0)
     moves = model.moves.index_select(0, model.judged).numpy() > 0
     held = np.where(moves, np.clip(spread, STEADIEST, 1), 1.0)
     _set(model.scoring.shift.least, LEAST_VARIANCE * held[:, None] ** 2)

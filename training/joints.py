@@ -12,9 +12,9 @@ from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 from detector.records import Bools, Doubles, Ints
 from training.data import History, Piece
-from training.evidence.curves import compress
 from training.evidence.joint import SLOW, Joint
 from training.evidence.whitened import HORIZONS
+from training.memories import sensed
 from training.model import Autoencoder
 from training.whitening import FLOOR, Moments, inverse_root, usual_size
 
@@ -106,9 +106,7 @@ class Joints:
 
     def _readings(self, rows: Ints, last: Doubles) -> Doubles:
         """Return compressed readings, [N, V], the last one where one is missing."""
-        model, history = self._model, self._history
-        x = torch.from_numpy(np.asarray(history.x[history.order[rows]]))
-        u = compress(((x - model.mean) / model.scale).index_select(1, model.judged)).double()
+        u = sensed(self._model, self._history, rows).double()
         seen = np.concatenate([last[None], u.numpy()])
         latest = np.where(np.isnan(seen), 0, np.arange(len(seen))[:, None])
         filled = np.take_along_axis(seen, np.maximum.accumulate(latest, 0), 0)

@@ -15,7 +15,7 @@ from training.data import History, Piece
 from training.evidence.curves import compress
 from training.evidence.novelty import Novelty
 from training.evidence.windows import LONGEST, blocks
-from training.model import Autoencoder
+from training.model import SEEN_LIMIT, Autoencoder
 
 LONG_LEAD = 1024  # readings that bring the state of evidence up before it counts
 FLOOR = 0.02  # standardised units; windows that never vary are all explained
@@ -95,11 +95,12 @@ class Memories:
         starts = np.array([piece.start for piece in self._whole])
         first = starts[np.searchsorted(starts, rows, side="right") - 1]
         seen = np.maximum(rows[:, None] - np.arange(LONGEST), first[:, None])  # newest first
-        u = self._compressed(seen.ravel())
+        u = torch.nan_to_num(sensed(self._model, self._history, seen.ravel()))
         return blocks(u.reshape(len(rows), -1), u.shape[1])
 
-    def _compressed(self, rows: Ints) -> Tensor:
-        model, history = self._model, self._history
-        x = torch.from_numpy(np.asarray(history.x[history.order[rows]]))
-        z = torch.nan_to_num((x - model.mean) / model.scale)
-        return compress(z.index_select(1, model.judged))
+
+def sensed(model: Autoencoder, history: History, rows: Ints) -> Tensor:
+    """Return readings as evidence sees them, [N, V], NaN where one is missing."""
+    x = torch.from_numpy(np.asarray(history.x[history.order[rows]]))
+    z = ((x - model.mean) / model.scale).clamp(-SEEN_LIMIT, SEEN_LIMIT)
+    return compress(z.index_select(1, model.judged))
