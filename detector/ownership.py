@@ -80,15 +80,18 @@ class Ownership:
         changelog = self._changelog
         if changelog is None or not loading:
             return
-        loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S))
-        for number, key, value in loaded.records:
-            if number in loading:
-                loading[number].kept.note(key, value)
+        with self._recorder.timed("restore"):
+            loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S), "restore")
+            size = 0
+            for number, key, value in loaded.records:
+                if number in loading:
+                    loading[number].kept.note(key, value)
+                    size += len(value or b"")
         if loaded.stuck:
             self._recorder.stuck(loaded.stuck, self._keeping.topic)
         for number in loaded.ended & loading.keys():
             self._resume(loading.pop(number))
-        self._recorder.loading(loaded.left, len(loading))
+        self._recorder.loading(size, loaded.left, len(loading))
 
     def reading(self, chunk: Chunk) -> Held | None:
         """Return whose records these are; None where they come again later."""

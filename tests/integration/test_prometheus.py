@@ -1,13 +1,13 @@
 """A real Prometheus scrapes the daemon, and promtool finds nothing to mend."""
 
 import json
-import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 from brokers import Tansu
+from conftest import tool
 from daemons import Daemon, Topics, reading, until
 
 from training.demo.broker import free_port
@@ -20,13 +20,6 @@ scrape_configs:
   - job_name: detector
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 """
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} here; Debian's package prometheus has it")
-    return found
 
 
 def ask(port: int, query: str) -> list[float]:
@@ -42,7 +35,7 @@ def ask(port: int, query: str) -> list[float]:
 def test_a_real_prometheus_scrapes_it_and_promtool_is_content(
     tansu: Tansu, small_model: Path, tmp_path: Path
 ) -> None:
-    prometheus, promtool = tool("prometheus"), tool("promtool")
+    prometheus, promtool = tool("prometheus", "prometheus"), tool("promtool", "prometheus")
     topics = Topics(tansu.bootstrap_servers).create()
     with Daemon(small_model, topics, tmp_path) as daemon:
         daemon.ready()
