@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from detector.records import Doubles
 
 # A second series for each counter, which nobody asks for.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Labels = dict[str, Sequence[str]]
 Made = TypeVar("Made", bound=MetricWrapperBase)
