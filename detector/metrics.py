@@ -112,7 +112,7 @@ class Metrics:
             TIMES_S, stage=get_args(Stage),
         )  # fmt: skip
         self.poll_records = table.histogram(
-            "detector_poll_records", "Records of a poll that brought some.", SIZES
+            "detector_poll_records", "Records that a poll brought of one partition.", SIZES
         )
         self.tick = table.histogram(
             "detector_tick_streams", "Streams that a step of the model scores at once.", SIZES
@@ -188,9 +188,10 @@ class Metrics:
             "detector_broker_losses_total", "Outages: times that the broker began not to answer."
         )
         self.broker_errors = table.counter(
-            "detector_broker_errors_total", "Attempts that the broker did not answer, or refused.",
+            "detector_broker_errors_total",
+            "Attempts that the broker did not answer; each is made again.",
             operation=get_args(Operation),
-        )  # fmt: skip
+        )
         self.rebalances = table.counter("detector_rebalances_total", "Polls that moved partitions.")
         self.lost_partitions = table.counter(
             "detector_lost_partitions_total", "Partitions that the group gave to others unasked."

@@ -75,18 +75,21 @@ class Ownership:
 
     def load(self) -> None:
         """Read a little of the state of partitions that are being restored."""
+        if self.loading:
+            with self._recorder.timed("restore"):
+                self._load()
+
+    def _load(self) -> None:
         self._begin_those_waiting()
         loading = {held.number: held for held in self.loading if held.phase == "loading"}
         changelog = self._changelog
         if changelog is None or not loading:
             return
-        with self._recorder.timed("restore"):
-            loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S), "restore")
-            size = 0
-            for number, key, value in loaded.records:
-                if number in loading:
-                    loading[number].kept.note(key, value)
-                    size += len(value or b"")
+        loaded, size = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S), "restore"), 0
+        for number, key, value in loaded.records:
+            if number in loading:
+                loading[number].kept.note(key, value)
+                size += len(value or b"")
         if loaded.stuck:
             self._recorder.stuck(loaded.stuck, self._keeping.topic)
         for number in loaded.ended & loading.keys():

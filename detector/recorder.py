@@ -173,7 +173,6 @@ class Recorder:
 
     def dropped(self, why: Exception) -> None:
         """Progress that said nothing was not kept: the group is moving, or moved on."""
-        self._metrics.broker_errors.labels("commit").inc()
         self._metrics.dropped_commits.inc()
         log.debug("a commit was not kept", why=str(why))
 
