@@ -106,14 +106,15 @@ def _scores() -> list[Panel]:
     return [
         heat("How unusual readings are: $kind",
              "Each reading's score, as how rare it is among normal readings: one normal reading "
-             "in 10, in 100, in 1,000 scores as high. Alerts open far up.",
-             buckets, axis="1 in 10^", width=24).repeat("kind").repeat_direction("h"),
+             "in 10, in 100, in 1,000 scores as high. The darker, the more readings; from one "
+             "in 30 on as dark as can be. Alerts open far up.",
+             buckets, axis="1 in 10^", most=0.03, width=24).repeat("kind").repeat_direction("h"),
         coloured(logarithmic(
             lines("Share of unusual readings",
                   "While all is normal each line stays near its name: a tenth of the readings is "
                   "rarer than 1 in 10, a hundredth rarer than 1 in 100. If all lines rise for "
                   "hours, the model no longer fits; if the lowest jump, something happened.",
-                  shares, unit="percentunit", least=None)),
+                  shares, unit="percentunit", least=1e-4)),
             dict(zip(shares, (CALM, "yellow", WARN, BAD), strict=True))),
     ]  # fmt: skip
 

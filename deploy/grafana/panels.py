@@ -31,7 +31,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
     VariableSort,
 )
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
@@ -133,7 +133,9 @@ def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
     return panel.scale_distribution(tenfold).fill_opacity(0)
 
 
-def heat(title: str, says: str, query: str, *, axis: str, width: int = 12) -> heatmap.Panel:
+def heat(
+    title: str, says: str, query: str, *, axis: str, most: float, width: int = 12
+) -> heatmap.Panel:
     """Return how a distribution moves over time.
 
     Args:
@@ -141,17 +143,16 @@ def heat(title: str, says: str, query: str, *, axis: str, width: int = 12) -> he
         says: What it tells, for those who ask.
         query: Returns buckets by `le`.
         axis: What stands before each number on the axis.
+        most: From here on a cell is as dark as can be.
         width: Of 24.
     """
     colours = (
         heatmap.HeatmapColorOptions()
-        .mode(HeatmapColorMode.OPACITY)  # the only one that shows what is rare
-        .fill("dark-blue")
-        .scale(HeatmapColorScale.EXPONENTIAL)
-        .exponent(0.3)
+        .mode(HeatmapColorMode.SCHEME)
+        .scheme("Blues")
+        .steps(64)
         .min(0)
-        .max(1)
-        .steps(32)
+        .max(most)
     )
     panel = (
         heatmap.Panel()

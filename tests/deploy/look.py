@@ -20,7 +20,7 @@ from watched import Fleet, Monitoring, grafana_start
 
 from training.demo.fleet import FAULTS, Fault
 
-PUMPS, PAST_S, LASTING_S = 60, 900, 300
+PUMPS, PAST_S, LASTING_S = 60, 900, 240
 LEAD_MINUTES = 3  # of catching up, which a picture need not show
 # Dashboard -> size of its picture.
 SIZES = {"detector-machines": "1280,1460", "detector-operation": "1280,2250"}
@@ -31,7 +31,7 @@ def faults(seconds: int) -> list[Fault]:
     names = list(FAULTS)
     return [
         Fault(names[n % len(names)], (7 * n + 1) % PUMPS, start, start + LASTING_S)
-        for n, start in enumerate(range(PAST_S // 2, seconds, 90))
+        for n, start in enumerate(range(PAST_S // 2, seconds, 30))
     ]
 
 

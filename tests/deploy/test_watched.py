@@ -151,13 +151,16 @@ def test_what_stages_take_adds_up_to_the_loops_time(watched: Watched) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_no_panel_is_empty_or_in_error(drawn: Monitoring, name: str) -> None:
-    page = drawn.look(board(name)["uid"], size="1280,3200", query="&from=now-3m&to=now")
-    expected = [panel["title"] for panel in board(name)["panels"] if panel["type"] != "row"]
-    if "repeat" in json.dumps(board(name)):
-        expected = [title.replace("$kind", kind) for title in expected for kind in KINDS]
-    shown = set(re.findall(r"Panel header ([^\"]+)\"", page))
-    assert shown == set(expected)
-    assert [sign for sign in WRONG if sign in page] == []
+    titles = {panel["title"] for panel in board(name)["panels"] if panel["type"] != "row"}
+    expected = {title.replace("$kind", kind) for title in titles for kind in KINDS}
+    for _ in range(3):  # on a busy machine the browser may have been too fast
+        page = drawn.look(board(name)["uid"], size="1280,3200", query="&from=now-3m&to=now")
+        shown = set(re.findall(r"Panel header ([^\"]+)\"", page))
+        wrong = [sign for sign in WRONG if sign in page]
+        if shown == expected and not wrong:
+            return
+    assert shown == expected
+    assert wrong == []
 
 
 def test_an_empty_panel_would_be_noticed(drawn: Monitoring) -> None:
