@@ -4,6 +4,7 @@
 # make image   the container image, with docker or buildah (TAG=detector)
 # make quality the four benchmarks, where DETECTOR_DATA holds their files (FITS=3, build/quality)
 # make bench   throughput and memory, side by side with a bare client (build/bench.json)
+# make look    the dashboards as pictures, on a fleet that breaks (MINUTES=30, build/look)
 #
 # Against Apache Kafka, which KAFKA_HOME names:
 # make chaos           kill, pause, cut, restart; nobody may tell (SEEDS=10, build/chaos.json)
@@ -27,7 +28,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 MODEL := build/chaos/run/model.onnx
 
-.PHONY: demo test check image quality bench chaos fuzz soak bench-delivery clean
+.PHONY: demo test check image quality bench look chaos fuzz soak bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -55,6 +56,9 @@ bench: $(VENV)/.test
 
 bench-delivery: $(VENV)/.test
 	$(BIN)/python tests/perf/delivery.py
+
+look: $(MODEL)
+	$(BIN)/python tests/deploy/look.py --minutes $(MINUTES) --model $(MODEL)
 
 chaos: $(MODEL)
 	$(BIN)/python tests/chaos/run_chaos.py --seeds $(SEEDS)

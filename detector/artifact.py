@@ -95,6 +95,13 @@ class Calibration(Frozen):
             excess = np.log1p(self.shape * excess) / self.shape
         return np.where(excess > 0, self.exceedance[-1] * np.exp(-excess), body)
 
+    def rarity(self, score: Doubles) -> Doubles:
+        """Return how rare such scores are among normal readings, in powers of ten.
+
+        3 is one in 1,000; its exceedance falls by a factor of ten a step. Same shape as `score`.
+        """
+        return -np.log10(np.maximum(self.probability(score), np.finfo(np.float64).tiny))
+
     def level(self, probability: float) -> float:
         """Return the score that a normal reading exceeds with `probability`.
 

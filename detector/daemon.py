@@ -3,6 +3,7 @@
 import signal
 import sys
 import uuid
+from importlib.metadata import version
 
 import structlog
 
@@ -31,7 +32,7 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
-from detector.settings import Judge, Settings, notify_socket, state_topic
+from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
 from detector.transactions import TransactionalSink
 from detector.validate import Format, format_of
@@ -50,8 +51,8 @@ def run(settings: Settings) -> int:
         Refused: If the settings, the model or the state are not ones to start with.
     """
     model = load(settings.model, settings.model_threads)
-    manifest, clock, metrics = model.manifest, SystemClock(), Metrics()
-    metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
+    manifest, clock = model.manifest, SystemClock()
+    metrics = _metrics(settings, manifest, clock)
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
     health.beat()
     server = _serve(settings, metrics, health)
@@ -59,7 +60,7 @@ def run(settings: Settings) -> int:
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
-    recorder = Recorder(metrics, health, clock, manifest.kinds)
+    recorder = Recorder(metrics, health, clock, manifest)
     pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
@@ -133,6 +134,18 @@ def _stop_on_signals(pipeline: Pipeline) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
+
+
+def _metrics(settings: Settings, manifest: Manifest, clock: Clock) -> Metrics:
+    """Return the metrics, with those set that never change."""
+    metrics = Metrics(manifest.kinds)
+    metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
+    metrics.config.labels(fingerprint(settings)).set(1)
+    metrics.build.labels(version("sensor-anomaly-detector")).set(1)
+    metrics.max_streams.set(settings.state.max_streams)
+    metrics.watchdog.set(settings.delivery.watchdog_s)
+    metrics.progress.set(clock.now_s())
+    return metrics
 
 
 def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:

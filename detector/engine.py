@@ -12,6 +12,7 @@ from detector.records import (
     Bools,
     ChannelValue,
     Floats,
+    Ints,
     Partition,
     Readings,
     Status,
@@ -55,6 +56,8 @@ class Outcome:
         duplicates: How many of these had its very time.
         restarted: How many began a stream's state afresh (new streams included).
         gaps: How many of these came after a silence that was too long.
+        scores: Those of readings past warm-up, [B, K] a tick.
+        ts_us: Event times of the readings that were scored, [B] a tick.
         trace: Where asked for.
     """
 
@@ -66,6 +69,8 @@ class Outcome:
     duplicates: int = 0
     restarted: int = 0
     gaps: int = 0
+    scores: list[Floats] = field(default_factory=list)
+    ts_us: list[Ints] = field(default_factory=list)
     trace: Trace | None = None
 
 
@@ -98,7 +103,8 @@ class Engine:
         arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
         trace = self._empty_trace(len(rows)) if keep_trace else None
         alerts: list[tuple[int, Alert]] = []
-        scored = warming = restarted = steps = duplicates = gaps = 0
+        scores, times = list[Floats](), list[Ints]()
+        scored = restarted = duplicates = gaps = 0
         for tick in ticks(readings.stream, len(readings.streams)):
             before = arena.take(rows[tick])
             now = score(self.model, readings, tick, before)
@@ -110,16 +116,26 @@ class Engine:
             verdicts = self._judge(docket, now, readings)
             arena.put(Rows(rows[now.reading], now.step.state, now.pace, verdicts.docket))
             alerts += self._alerts(readings, now, docket, verdicts, partition, arena.adopted)
-            steps += 1
+            scores.append(now.step.score[now.warm])
+            times.append(now.ts_us)
             scored += len(now.reading)
-            warming += int(np.count_nonzero(~now.warm))
             restarted += int(np.count_nonzero(now.restarted))
             if trace is not None:
                 _note(trace, now, verdicts)
         alerts.sort(key=lambda pair: pair[0])
-        late = len(rows) - scored
-        said = [alert for _, alert in alerts]
-        return Outcome(said, steps, scored, warming, late, duplicates, restarted, gaps, trace)
+        return Outcome(
+            alerts=[alert for _, alert in alerts],
+            ticks=len(times),
+            scored=scored,
+            warming=scored - sum(map(len, scores)),
+            late=len(rows) - scored,
+            duplicates=duplicates,
+            restarted=restarted,
+            gaps=gaps,
+            scores=scores,
+            ts_us=times,
+            trace=trace,
+        )
 
     def _judge(self, docket: Docket, now: Scored, readings: Readings) -> Verdicts:
         return judge(

@@ -11,6 +11,8 @@ import structlog
 
 # A client that cannot reach its broker says so many times a second.
 REPEAT_S = 60.0
+# So many lines of an event in so many seconds; more are counted by metrics, and not read.
+FLOOD_LINES, FLOOD_S = 100, 10.0
 
 
 def set_up_logs(level: str, form: str) -> None:
@@ -29,6 +31,7 @@ def set_up_logs(level: str, form: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            _Sparing(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _heads_first,
             *rendering,
@@ -64,6 +67,33 @@ def _heads_first(
     """Order a line as it is read: when, how grave, what; then the rest."""
     heads = {name: event.pop(name) for name in ("timestamp", "level", "event")}
     return {**heads, **event}
+
+
+class _Sparing:
+    """Lets some lines of each event pass; the next one after a flood says how many did not.
+
+    Errors always pass.
+    """
+
+    def __init__(self) -> None:
+        # event -> when its window began, lines in it
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def __call__(
+        self, _: object, __: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if event["level"] in {"error", "critical"}:
+            return event
+        now_s, what = time.monotonic(), str(event["event"])
+        since_s, lines = self._seen.get(what, (now_s, 0))
+        if now_s - since_s >= FLOOD_S:
+            hidden = max(lines - FLOOD_LINES, 0)
+            self._seen[what] = now_s, 1
+            return {**event, "not_shown_before": hidden} if hidden else event
+        self._seen[what] = since_s, lines + 1
+        if lines >= FLOOD_LINES:
+            raise structlog.DropEvent
+        return event
 
 
 class _Client(logging.Handler):

@@ -1,128 +1,217 @@
-"""Every metric, in one table. The loop is the only one who records them."""
+"""Every metric, in one table, which docs/metrics.md shows. The loop is the only one who records.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+Names, units and suffixes are Prometheus's own. No label names a stream: their number has no
+bound. What a single stream does is told on the topic of alerts.
+"""
 
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from prometheus_client import ProcessCollector
+
+from detector.instruments import Table
+from detector.records import Severity, Status
 from detector.restore import OUTCOMES
+from detector.validate import REASONS
+
+# What the loop's time is divided into.
+Stage = Literal["poll", "restore", "replay", "decode", "score", "emit", "commit", "checkpoint"]
+# What is asked of the broker.
+Operation = Literal["poll", "restore", "deliver", "commit"]
+POSITIONS = ("read", "committed", "checkpointed")
 
 TIMES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-DELAYS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
+RESTORE_TIMES_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+DELAYS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 604_800)
 SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
+DECADES = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10)
 
 
 class Metrics:
-    """The daemon's metrics on a registry of their own. No label names a stream."""
+    """The daemon's metrics, on a registry of their own."""
 
-    def __init__(self) -> None:
-        """Register all of them; a label that can be known beforehand starts at 0."""
-        r = self.registry = CollectorRegistry()
-        # What came in.
-        self.records = Counter("detector_records", "Records read from Kafka.", registry=r)
-        self.readings = Counter("detector_readings", "Readings scored.", registry=r)
-        self.warming = Counter(
-            "detector_warming_readings", "Readings scored during warm-up, not alerted.", registry=r
+    def __init__(self, kinds: Sequence[str]) -> None:
+        """Register all of them.
+
+        Args:
+            kinds: Of evidence, as the model names them.
+        """
+        table = self.table = Table()
+        self.registry = table.registry
+        self._input(table)
+        self._output(table, kinds)
+        self._time(table)
+        self._state(table)
+        self._restores(table)
+        self._place(table)
+        self._broker(table)
+        self._what_runs(table)
+        ProcessCollector(registry=self.registry)
+
+    def _input(self, table: Table) -> None:
+        table.section = "What comes in"
+        counter = table.counter
+        self.records = counter("detector_records_total", "Records read from Kafka.")
+        self.readings = counter("detector_readings_total", "Readings scored.")
+        self.warming = counter(
+            "detector_warming_readings_total", "Readings scored during warm-up, not alerted."
         )
-        self.late = Counter(
-            "detector_late_readings", "Readings not newer than their stream's last.", registry=r
+        self.late = counter(
+            "detector_late_readings_total", "Readings not newer than their stream's last: dropped."
         )
-        self.duplicates = Counter(
-            "detector_duplicate_readings", "Late readings with the very time of the last.",
-            registry=r,
+        self.duplicates = counter(
+            "detector_duplicate_readings_total", "Late readings with the very time of the last."
+        )
+        self.dead_letters = counter(
+            "detector_dead_letters_total", "Records set aside, by what is wrong.", reason=REASONS
+        )
+        self.unknown_values = counter(
+            "detector_unknown_values_total", "Values of channels the model does not know: ignored."
+        )
+        self.out_of_bounds = counter(
+            "detector_out_of_bounds_values_total", "Values no sensor can measure: taken as missing."
+        )
+        self.starts = counter(
+            "detector_stream_starts_total", "Streams that began to warm up: new, or after a gap."
+        )
+        self.gaps = counter(
+            "detector_stream_gaps_total", "Streams that began afresh after too long a silence."
+        )
+
+    def _output(self, table: Table, kinds: Sequence[str]) -> None:
+        table.section = "What is said"
+        severities = get_args(Severity)
+        self.alerts = table.counter(
+            "detector_alerts_total", "Alert messages sent: openings, escalations, closings.",
+            kind=kinds, severity=severities, status=get_args(Status),
         )  # fmt: skip
-        self.gaps = Counter(
-            "detector_stream_gaps", "Streams that began afresh after too long a silence.",
-            registry=r,
-        )  # fmt: skip
-        self.restarts = Counter(
-            "detector_stream_starts", "Streams that began afresh: new, or after a gap.", registry=r
+        self.open_alerts = table.gauge(
+            "detector_open_alerts", "Alerts open now.", kind=kinds, severity=severities
         )
-        self.replayed = Counter(
-            "detector_replayed_readings", "Readings read again in silence after a restore.",
-            registry=r,
-        )  # fmt: skip
-        self.unknown_values = Counter(
-            "detector_unknown_values", "Values of channels the model does not know.", registry=r
+        self.alerting = table.gauge(
+            "detector_alerting_streams", "Streams with at least one open alert."
         )
-        self.out_of_bounds = Counter(
-            "detector_out_of_bounds_values", "Values no sensor can measure: missing.", registry=r
-        )
-        # What went out.
-        self.dead_letters = Counter(
-            "detector_dead_letters", "Records set aside.", ["reason"], registry=r
-        )
-        self.alerts = Counter(
-            "detector_alerts", "Alert messages sent.", ["kind", "severity", "status"], registry=r
-        )
-        self.open_alerts = Gauge("detector_open_alerts", "Alerts open now.", ["kind"], registry=r)
-        # How long things take.
-        self.stage = Histogram(
-            "detector_stage_seconds", "Time a poll spends in a stage.", ["stage"],
-            buckets=TIMES_S, registry=r,
+        self.rarity = table.distribution(
+            "detector_score_rarity_decades",
+            "How rare scores past warm-up are among normal readings, in powers of ten: of normal "
+            "readings one in 100 is above 2, one in 1,000 above 3.",
+            DECADES, kind=kinds,
         )  # fmt: skip
-        self.delay = Histogram(
-            "detector_delay_seconds", "Age (event time) of the newest reading of a poll when it "
-            "was scored.", buckets=DELAYS_S, registry=r,
-        )  # fmt: skip
-        self.tick = Histogram(
-            "detector_tick_streams", "Streams a step of the model scores at once.",
-            buckets=SIZES, registry=r,
-        )  # fmt: skip
-        # Where it stands.
-        self.lag = Gauge(
-            "detector_lag_records", "Records of a partition not read yet.", ["partition"],
-            registry=r,
-        )  # fmt: skip
-        self.streams = Gauge("detector_streams", "Streams whose state is held.", registry=r)
-        self.state_bytes = Gauge("detector_state_bytes", "Bytes of their state.", registry=r)
-        self.partitions = Gauge("detector_assigned_partitions", "Partitions held.", registry=r)
-        self.connected = Gauge(
-            "detector_broker_connected", "1 while the broker answers, 0 otherwise.", registry=r
+
+    def _time(self, table: Table) -> None:
+        table.section = "How long it takes"
+        self.delay = table.distribution(
+            "detector_delay_seconds",
+            "Age (event time) of a reading when it was scored and all it caused was delivered.",
+            DELAYS_S,
         )
-        self.connection_losses = Counter(
-            "detector_broker_losses", "Times the broker did not answer.", registry=r
-        )
-        self.rebalances = Counter("detector_rebalances", "Polls that moved partitions.", registry=r)
-        self.lost_partitions = Counter(
-            "detector_lost_partitions", "Partitions that the group gave to others unasked.",
-            registry=r,
+        self.stage = table.histogram(
+            "detector_stage_seconds",
+            "Time in a stage of the loop; poll waits for records, emit is the delivery of what a "
+            "poll caused.",
+            TIMES_S, stage=get_args(Stage),
         )  # fmt: skip
-        # What is kept.
-        self.commits = Counter("detector_commits", "Commits acknowledged.", registry=r)
-        self.units = Counter(
-            "detector_deliveries", "Commits that said something or kept state.", registry=r
+        self.poll_records = table.histogram(
+            "detector_poll_records", "Records that a poll brought of one partition.", SIZES
         )
-        self.dropped_commits = Counter(
-            "detector_dropped_commits", "Commits of nothing said, refused while partitions moved.",
-            registry=r,
-        )  # fmt: skip
-        self.position = Gauge(
-            "detector_position_offset", "Next record to read, to commit, to checkpoint.",
-            ["partition", "position"], registry=r,
-        )  # fmt: skip
-        self.checkpoints = Counter("detector_checkpoints", "Partition states written.", registry=r)
-        self.checkpoint_bytes = Counter(
-            "detector_checkpoint_written_bytes", "Bytes of state written.", registry=r
+        self.tick = table.histogram(
+            "detector_tick_streams", "Streams that a step of the model scores at once.", SIZES
         )
-        self.evicted = Counter(
-            "detector_evicted_streams", "Streams forgotten: idle, or too many.", registry=r
+
+    def _state(self, table: Table) -> None:
+        table.section = "What is kept of streams"
+        self.streams = table.gauge("detector_streams", "Streams whose state is held.")
+        self.max_streams = table.gauge(
+            "detector_max_streams", "Beyond these, the streams longest idle are forgotten."
         )
-        self.restores = Counter(
-            "detector_restores", "Partitions that went on with their state, or why not.",
-            ["outcome"], registry=r,
-        )  # fmt: skip
-        for outcome in OUTCOMES:
-            self.restores.labels(outcome)
-        self.restore_time = Histogram(
+        self.state_bytes = table.gauge("detector_state_bytes", "Memory that their state takes.")
+        self.evicted = table.counter(
+            "detector_evicted_streams_total", "Streams forgotten: idle, or too many."
+        )
+        self.checkpoints = table.counter(
+            "detector_checkpoints_total", "Times that a partition's state was written."
+        )
+        self.checkpoint_bytes = table.counter(
+            "detector_checkpoint_written_bytes_total", "State written."
+        )
+
+    def _restores(self, table: Table) -> None:
+        table.section = "After a start or a rebalance"
+        self.restores = table.counter(
+            "detector_restores_total",
+            "Partitions begun: with their state, or without it and why.",
+            outcome=OUTCOMES,
+        )
+        self.restoring = table.gauge(
+            "detector_restoring_partitions", "Partitions held whose readings do not count yet."
+        )
+        self.restore_left = table.gauge(
+            "detector_restore_left_records", "Records of state still to read."
+        )
+        self.restore_time = table.histogram(
             "detector_restore_seconds", "From a partition's assignment to its state.",
-            buckets=TIMES_S, registry=r,
+            RESTORE_TIMES_S,
         )  # fmt: skip
-        self.stuck_restores = Counter(
-            "detector_stuck_restores", "Restores that met a transaction that never ends.",
-            registry=r,
+        self.restore_bytes = table.counter("detector_restore_read_bytes_total", "State read.")
+        self.replayed = table.counter(
+            "detector_replayed_readings_total", "Readings read again in silence after a restore."
+        )
+        self.stuck_restores = table.counter(
+            "detector_stuck_restores_total", "Restores that met a transaction that never ends."
+        )
+
+    def _place(self, table: Table) -> None:
+        table.section = "Where it stands"
+        self.partitions = table.gauge("detector_assigned_partitions", "Partitions held.")
+        self.lag = table.gauge(
+            "detector_lag_records", "Records of a partition not read yet.", partition=()
+        )
+        self.position = table.gauge(
+            "detector_position_offset", "Next record to read, to commit, to checkpoint.",
+            partition=(), position=POSITIONS,
         )  # fmt: skip
-        self.restoring = Gauge("detector_restoring_partitions", "Restored right now.", registry=r)
-        self.restore_left = Gauge(
-            "detector_restore_left_records", "Records of state still to read.", registry=r
+        self.commits = table.counter("detector_commits_total", "Commits acknowledged.")
+        self.units = table.counter(
+            "detector_deliveries_total", "Commits that said something or kept state."
         )
-        self.model = Gauge(
-            "detector_model_info", "1 for the model in use.", ["name", "version"], registry=r
+        self.dropped_commits = table.counter(
+            "detector_dropped_commits_total",
+            "Commits of nothing said, refused while partitions moved: read again.",
         )
+
+    def _broker(self, table: Table) -> None:
+        table.section = "The broker and the group"
+        self.connected = table.gauge(
+            "detector_broker_connected", "1 while the broker answers, 0 otherwise."
+        )
+        self.connection_losses = table.counter(
+            "detector_broker_losses_total", "Outages: times that the broker began not to answer."
+        )
+        self.broker_errors = table.counter(
+            "detector_broker_errors_total",
+            "Attempts that the broker did not answer; each is made again.",
+            operation=get_args(Operation),
+        )
+        self.rebalances = table.counter("detector_rebalances_total", "Polls that moved partitions.")
+        self.lost_partitions = table.counter(
+            "detector_lost_partitions_total", "Partitions that the group gave to others unasked."
+        )
+
+    def _what_runs(self, table: Table) -> None:
+        table.section = "What runs"
+        self.model = table.gauge(
+            "detector_model_info", "1 for the model in use.", name=(), version=()
+        )
+        self.config = table.gauge(
+            "detector_config_info",
+            "1 for the settings in use; replicas of one group should have the same hash.",
+            hash=(),
+        )
+        self.build = table.gauge("detector_build_info", "1 for the release that runs.", version=())
+        self.progress = table.gauge(
+            "detector_progress_timestamp_seconds", "When the loop last went round."
+        )
+        self.watchdog = table.gauge(
+            "detector_watchdog_limit_seconds", "The process is ended when the loop stands still "
+            "for so long.",
+        )  # fmt: skip

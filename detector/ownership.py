@@ -75,20 +75,26 @@ class Ownership:
 
     def load(self) -> None:
         """Read a little of the state of partitions that are being restored."""
+        if self.loading:
+            with self._recorder.timed("restore"):
+                self._load()
+
+    def _load(self) -> None:
         self._begin_those_waiting()
         loading = {held.number: held for held in self.loading if held.phase == "loading"}
         changelog = self._changelog
         if changelog is None or not loading:
             return
-        loaded = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S))
+        loaded, size = self._patience.insist(partial(changelog.read, LOAD_TIMEOUT_S), "restore"), 0
         for number, key, value in loaded.records:
             if number in loading:
                 loading[number].kept.note(key, value)
+                size += len(value or b"")
         if loaded.stuck:
             self._recorder.stuck(loaded.stuck, self._keeping.topic)
         for number in loaded.ended & loading.keys():
             self._resume(loading.pop(number))
-        self._recorder.loading(loaded.left, len(loading))
+        self._recorder.loading(size, loaded.left, len(loading))
 
     def reading(self, chunk: Chunk) -> Held | None:
         """Return whose records these are; None where they come again later."""

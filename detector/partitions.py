@@ -14,7 +14,7 @@ import numpy as np
 from detector.records import US_PER_S, Alert, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
 from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Origin
-from detector.state import Arena
+from detector.state import DOCKET, Arena, Docket
 
 # Checkpoints of a member's partitions are spread over the interval: no two next to each other.
 GOLDEN_RATIO = 0.618034
@@ -159,7 +159,7 @@ class Held:
         self._slot, self._stale, self._marked = 0, frozenset(), True
 
 
-def open_alerts(held: list[Held], kinds: int) -> list[int]:
-    """Return the open alerts a kind, over all partitions."""
-    opened = [one.arena.open_alerts for one in held if one.phase in {"replaying", "live"}]
-    return np.sum(opened, axis=0).tolist() if opened else [0] * kinds
+def alerting(held: list[Held], kinds: int) -> Docket:
+    """Return the dockets of streams with an open alert, over all partitions, [A, K = kinds]."""
+    there = [one.arena.alerting for one in held if one.phase in {"replaying", "live"}]
+    return np.concatenate([np.zeros((0, kinds), DOCKET), *there])

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from detector.clock import Clock
 from detector.errors import ConnectionLost
+from detector.metrics import Operation
 from detector.recorder import Recorder
 
 T = TypeVar("T")
@@ -48,26 +49,26 @@ class Patience:
         longest_s, self._longest_gap_s = self._longest_gap_s, 0.0
         return longest_s
 
-    def attempt(self, act: Callable[[], T]) -> T | None:
+    def attempt(self, act: Callable[[], T], operation: Operation = "poll") -> T | None:
         """Call `act` until it works; None if we are asked to stop before."""
-        return self._call(act, insist=False)
+        return self._call(act, operation, insist=False)
 
-    def insist(self, act: Callable[[], T]) -> T:
+    def insist(self, act: Callable[[], T], operation: Operation) -> T:
         """Call `act` until it works, even when stopping.
 
         Raises:
             ConnectionLost: If it still does not when the time to stop has run out.
         """
-        return self._call(act, insist=True)  # type: ignore[return-value]  # None only from `act`
+        return self._call(act, operation, insist=True)  # type: ignore[return-value]  # None only from `act`
 
-    def _call(self, act: Callable[[], T], *, insist: bool) -> T | None:
+    def _call(self, act: Callable[[], T], operation: Operation, *, insist: bool) -> T | None:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 result = act()
             except ConnectionLost as error:
                 self._look()
-                self._recorder.lost(error)
+                self._recorder.lost(error, operation)
                 if self.stopping and not insist:
                     return None
                 if self._clock.monotonic_s() >= self._stop_by_s:

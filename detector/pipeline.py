@@ -124,11 +124,13 @@ class Pipeline:
                 self._deliver(messages, self._ledger.due())
         elif self._clock.monotonic_s() - self._committed_s >= self._timing.commit_s:
             self._commit()
+        self._recorder.done()
         self._checkpoint_one()
         self._recorder.beat()
 
     def _poll(self) -> Polled:
-        return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+        with self._recorder.timed("poll"):
+            return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
 
     def _check_membership(self, polled: Polled) -> None:
         """End if partitions were lost because this process stood still.
@@ -162,8 +164,9 @@ class Pipeline:
 
     def _replay(self, held: Held, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
-        readings = decode(chunk, self._form).readings
-        outcome = self._engine.run(held.arena, readings, chunk.partition)
+        with self._recorder.timed("replay"):
+            readings = decode(chunk, self._form).readings
+            outcome = self._engine.run(held.arena, readings, chunk.partition)
         self._ledger.note_read(chunk.partition, chunk.next_offset)
         self._recorder.replayed(outcome)
 
@@ -194,7 +197,7 @@ class Pipeline:
 
     def _deliver(self, messages: list[Message], positions: dict[Partition, int]) -> None:
         """Make what was said and how far was read one fact."""
-        self._patience.insist(partial(self._delivery.deliver, messages, positions))
+        self._patience.insist(partial(self._delivery.deliver, messages, positions), "deliver")
         self._note_committed(positions, transaction=True)
 
     def _commit(self) -> None:
@@ -205,7 +208,7 @@ class Pipeline:
             return
         try:
             with self._recorder.timed("commit"):
-                self._patience.insist(partial(self._source.commit, due))
+                self._patience.insist(partial(self._source.commit, due), "commit")
         except Displaced:
             raise
         except MembershipLost as error:  # nothing was said: whoever owns them now reads it again

@@ -4,17 +4,19 @@ The only caller of metrics. Stages return facts; the loop hands them over here.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import numpy as np
 import structlog
 
+from detector.artifact import Manifest
 from detector.clock import Clock
 from detector.engine import Outcome
 from detector.expose import Health
 from detector.ledger import Ledger
-from detector.metrics import Metrics
-from detector.partitions import Held, open_alerts
-from detector.records import US_PER_S, Chunk, Partition, Polled
+from detector.metrics import POSITIONS, Metrics, Operation, Stage
+from detector.partitions import Held, alerting
+from detector.records import US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
@@ -27,25 +29,27 @@ GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every
 class Recorder:
     """Turns facts into metrics, probes and lines."""
 
-    def __init__(
-        self, metrics: Metrics, health: Health, clock: Clock, kinds: tuple[str, ...]
-    ) -> None:
-        """Wire it to those who watch."""
+    def __init__(self, metrics: Metrics, health: Health, clock: Clock, manifest: Manifest) -> None:
+        """Wire it to those who watch; `manifest` says what scores mean."""
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._kinds = kinds
+        self._calibration = manifest.calibration
         self._away = False
         self._delayed: set[Partition] = set()
+        self._told: set[Partition] = set()
+        self._ts_us: list[Ints] = []
         self._gauged_s = float("-inf")
         self._progress_s = clock.monotonic_s()
 
     def beat(self) -> None:
         """The loop makes progress."""
         self._health.beat()
+        self._metrics.progress.set(self._clock.now_s())
 
-    def lost(self, why: Exception) -> None:
+    def lost(self, why: Exception, operation: Operation) -> None:
         """The broker does not answer; one line an outage, not one an attempt."""
+        self._metrics.broker_errors.labels(operation).inc()
         if not self._away:
             self._metrics.connection_losses.inc()
             log.warning("broker away, trying again", why=str(why))
@@ -79,10 +83,10 @@ class Recorder:
             held=held,
         )
 
-    def loading(self, left: int, partitions: int) -> None:
-        """State is being read."""
+    def loading(self, size: int, left: int, partitions: int) -> None:
+        """State is being read: `size` bytes of it have come, `left` records are still to."""
+        self._metrics.restore_bytes.inc(size)
         self._metrics.restore_left.set(left)
-        self._metrics.restoring.set(partitions)
         now_s = self._clock.monotonic_s()
         if partitions and now_s - self._progress_s >= PROGRESS_INTERVAL_S:
             self._progress_s = now_s
@@ -130,12 +134,13 @@ class Recorder:
         """What came of a chunk's records."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
+        metrics.poll_records.observe(len(chunk.values))
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
         metrics.late.inc(outcome.late)
         metrics.duplicates.inc(outcome.duplicates)
         metrics.gaps.inc(outcome.gaps)
-        metrics.restarts.inc(outcome.restarted)
+        metrics.starts.inc(outcome.restarted)
         metrics.unknown_values.inc(decoded.unknown_values)
         metrics.out_of_bounds.inc(decoded.out_of_bounds)
         for bad in decoded.bad:
@@ -146,9 +151,17 @@ class Recorder:
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
         if outcome.ticks:
             metrics.tick.observe(outcome.scored / outcome.ticks)
-        if len(decoded.readings.ts_us):
-            newest_s = int(decoded.readings.ts_us.max()) / US_PER_S
-            metrics.delay.observe(max(self._clock.now_s() - newest_s, 0.0))
+            score = np.concatenate(outcome.scores, dtype=np.float64)
+            for k, calibration in enumerate(self._calibration):
+                metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
+            self._ts_us += outcome.ts_us
+
+    def done(self) -> None:
+        """All that a poll caused is delivered, or will be found again."""
+        if self._ts_us:
+            age_s = self._clock.now_s() - np.concatenate(self._ts_us) / US_PER_S
+            self._metrics.delay.add(np.maximum(age_s, 0.0))
+            self._ts_us.clear()
 
     def committed(self, *, transaction: bool) -> None:
         """Positions, and what was said, are durable."""
@@ -172,6 +185,7 @@ class Recorder:
 
     def delayed(self, partition: Partition, why: Exception) -> None:
         """A partition cannot be begun yet; one line for each."""
+        self._metrics.broker_errors.labels("restore").inc()
         if partition not in self._delayed:
             self._delayed.add(partition)
             log.warning("a partition has to wait", partition=partition.number, why=str(why))
@@ -187,19 +201,39 @@ class Recorder:
         self._gauged_s = self._clock.monotonic_s()
         metrics, arenas = self._metrics, [one.arena for one in held.values()]
         metrics.partitions.set(len(arenas))
+        metrics.restoring.set(sum(one.phase != "live" for one in held.values()))
         metrics.streams.set(sum(len(arena) for arena in arenas))
         metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
-        for kind, opened in zip(
-            self._kinds, open_alerts(list(held.values()), len(self._kinds)), strict=True
-        ):
-            metrics.open_alerts.labels(kind).set(opened)
-        metrics.lag.clear()
-        for partition, records in lag.items():
-            metrics.lag.labels(str(partition.number)).set(records)
-        metrics.position.clear()
-        for name in ("read", "committed", "checkpointed"):
-            for partition, offset in getattr(ledger, name).items():
-                metrics.position.labels(str(partition.number), name).set(offset)
+        self._gauge_alerts(list(held.values()))
+        for partition in self._told - held.keys():  # not all: a scrape could come in between
+            self._forget(partition)
+        self._told = set(held)
+        for partition in held:
+            number = str(partition.number)
+            if partition in lag:
+                metrics.lag.labels(number).set(lag[partition])
+            for name in POSITIONS:
+                offset = getattr(ledger, name).get(partition)
+                if offset is not None:
+                    metrics.position.labels(number, name).set(offset)
+
+    def _gauge_alerts(self, held: list[Held]) -> None:
+        dockets = alerting(held, len(self._calibration))
+        self._metrics.alerting.set(len(dockets))
+        critical = np.count_nonzero(dockets["open"] & dockets["critical"], axis=0)
+        warning = np.count_nonzero(dockets["open"], axis=0) - critical
+        for k, calibration in enumerate(self._calibration):
+            gauge = self._metrics.open_alerts
+            gauge.labels(calibration.kind, "critical").set(int(critical[k]))
+            gauge.labels(calibration.kind, "warning").set(int(warning[k]))
+
+    def _forget(self, partition: Partition) -> None:
+        number = str(partition.number)
+        with suppress(KeyError):  # its lag was never known
+            self._metrics.lag.remove(number)
+        for name in POSITIONS:
+            with suppress(KeyError):
+                self._metrics.position.remove(number, name)
 
     @property
     def gauges_due(self) -> bool:
@@ -207,7 +241,7 @@ class Recorder:
         return self._clock.monotonic_s() - self._gauged_s >= GAUGES_INTERVAL_S
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: Stage) -> Iterator[None]:
         """Time a stage of a poll."""
         start_s = self._clock.monotonic_s()
         yield

@@ -4,6 +4,8 @@
 `--config` or DETECTOR_CONFIG sets the same; the environment wins.
 """
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -222,6 +224,19 @@ def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
 def state_topic(settings: Settings) -> str:
     """Return the topic that keeps state."""
     return settings.state.topic or f"{settings.kafka.group}-state"
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return a hash that tells apart replicas of one group that run on different settings.
+
+    What each replica may have for itself does not count: its name, its port, its log, and where
+    its model lies.
+    """
+    ours = settings.model_dump(
+        mode="json",
+        exclude={"model": True, "http": True, "log": True, "kafka": {"group_instance_id"}},
+    )
+    return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def describe() -> list[tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 """What several tests need: brokers, a small model that was really trained, the shared data."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,11 @@ def skab() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no SKAB data in {folder}; DETECTOR_DATA names the folder that holds it")
     return folder
+
+
+def tool(name: str, package: str) -> str:
+    """Return a program's path; skip where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name} here; Debian's package {package} has it")
+    return found

@@ -53,7 +53,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.clock = ManualClock()
         self.told: list[str] = []
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.about.kinds)
         self.health = Health(self.clock, 60, self.told.append)
         self.form = Format(("c0", "c1"))
         self.source = self.source_type(self.broker, self.max_poll_records)
@@ -68,7 +68,7 @@ class Rig:
             topics=self.topics,
             keeping=self.keeping,
             limit=self.limit,
-            recorder=Recorder(self.metrics, self.health, self.clock, self.about.kinds),
+            recorder=Recorder(self.metrics, self.health, self.clock, self.about),
             clock=self.clock,
             timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
         )

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from detector.errors import SettingsRejected
-from detector.settings import describe, notify_socket, read_settings
+from detector.settings import describe, fingerprint, notify_socket, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -150,3 +150,16 @@ def test_systemds_socket_is_found(environment: pytest.MonkeyPatch) -> None:
     assert notify_socket() is None
     environment.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     assert notify_socket() == "/run/systemd/notify"
+
+
+def test_replicas_of_one_group_have_one_fingerprint_unless_they_would_act_differently(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    first = fingerprint(read_settings())
+    for name in ("MODEL", "KAFKA__GROUP_INSTANCE_ID", "HTTP__HOST", "LOG__LEVEL"):
+        environment.setenv(f"DETECTOR_{name}", "error")
+    assert fingerprint(read_settings()) == first
+    environment.setenv("DETECTOR_JUDGE__OPEN_AFTER", "2")
+    other = fingerprint(read_settings())
+    assert other != first
+    assert len(other) == 12
