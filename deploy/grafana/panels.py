@@ -130,7 +130,7 @@ def coloured(panel: timeseries.Panel, colours: dict[str, str]) -> timeseries.Pan
 def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
     """Give the axis a decade a step."""
     tenfold = common.ScaleDistributionConfig().type(look.ScaleDistribution.LOG).log(10)
-    return panel.scale_distribution(tenfold).fill_opacity(0)
+    return panel.scale_distribution(tenfold).fill_opacity(0).decimals(2)
 
 
 def heat(

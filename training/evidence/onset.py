@@ -19,7 +19,7 @@ GROWN = 100.0  # readings before they are told
 SHAPE = 0.6  # weight of an unusual window beside a new level
 HABIT = 0.6  # part of the last surprise that the next one must exceed
 FADES = 100.0  # readings over which that is forgotten
-OFFSET = 64.0  # more than any compressed reading
+OFFSET = 16.0  # and half of it is the lowest level: what is far below is all alike
 LEAST_VARIANCE = 1e-6
 
 
@@ -82,7 +82,7 @@ class Onset(nn.Module):
         takes the empty place, and the oldest leaves the place after it; where the level is known,
         0 is written to the empty place twice.
         """
-        here = u + OFFSET
+        here = (u + OFFSET).clamp(min=OFFSET / 2)
         known = levels.reshape(-1, self.channels, self.places)
         nearest = (here.unsqueeze(-1) - known).abs().amin(-1)
         new = (nearest > APART).to(u.dtype)

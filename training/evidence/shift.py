@@ -28,7 +28,7 @@ OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
 CLOSE = 0.4  # of the channel's own peak; below, they go on, from where the channel is
 PATIENCE = 500.0  # readings after which they go on anyway: what stays that long is normal
 SURE = 16.0  # variances of readings between two places, so that a reading is of one of them
-OFFSET = 64.0  # more than any compressed reading
+OFFSET = 16.0  # and half of it is the lowest place: what is far below is all alike
 
 
 class Memory(NamedTuple):
@@ -108,7 +108,7 @@ class Shift(nn.Module):
         )
         # Where it came to rest is a normal from now on, beside the one that it left.
         settles = (1 - learning) * (1 - away)
-        left = fast + OFFSET - deviation
+        left = (fast - deviation + OFFSET).clamp(min=OFFSET / 2)
         after = after._replace(known=memory.known + settles * (left - memory.known))
         places, rest = apart(torch.cat(after), [_SIZES[0], sum(_SIZES[1:])], 0)
         parts = torch.cat([places + settles * (fast - places), rest])

@@ -44,7 +44,8 @@ class Whitened(nn.Module):
 
     def size(self, smoothed: Sequence[Tensor]) -> Tensor:
         """Return the mean length of whitened vectors over all horizons, [B, 1]."""
-        white = torch.stack(list(smoothed)) @ self.whiten.mT  # [M, B, C]
+        # One product each: onnxruntime gives a lone row of a stack of products other bits.
+        white = torch.stack([x @ self.whiten[m].T for m, x in enumerate(smoothed)])
         squares = total(white * white).squeeze(-1) / (self.channels * len(HORIZONS) ** 2)
         return total(squares.sqrt().T)
 
