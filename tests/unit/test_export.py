@@ -131,6 +131,16 @@ class Dependent(Autoencoder):
         return (expected, residual, (score + score.amax(0, keepdim=True)) / 2, after), weighed
 
 
+class Lonely(Autoencoder):
+    """One row in ten has another score among others than alone in its tick."""
+
+    def step(self, x: Tensor, state: Tensor) -> Stepped:
+        (expected, residual, score, after), weighed = super().step(x, state)
+        among = (torch.ones_like(x[:, :1]).sum(0, keepdim=True) - 1).clamp(max=1)
+        odd = (x[:, :1] > 1.3).to(x.dtype)  # a tenth of them
+        return (expected, residual, score + 1e-3 * among * odd, after), weighed
+
+
 class Infinite(Autoencoder):
     """An extreme reading has no finite score."""
 
@@ -149,6 +159,7 @@ class Infinite(Autoencoder):
             r"expected onnxruntime to step as torch .* expected off by 0\.001 at read",
         ),
         (Dependent, r"expected the same bits of score for a row in a tick of \d+ as of 5000 "),
+        (Lonely, r"expected the same bits of score for a row in a tick of 1 as of 5000 "),
         (Infinite, r"expected finite scores for readings of .*, saw "),
     ],
 )
