@@ -126,8 +126,10 @@ def _prove_equal(model: Autoencoder, loaded: OnnxModel, trace: Floats) -> None:
             column.append(getattr(step, name))
     for name, column in stepped.items():
         want, got = getattr(said, name)[0].numpy(), np.concatenate(column)
-        # Relative beyond 1, so that a channel in pascals is not held to a ten-thousandth of one.
-        off = np.abs(want - got) / np.maximum(np.abs(want), 1)
+        # Relative beyond 1 and beyond what a channel varies by, so that one in pascals is not held
+        # to a ten-thousandth of one, nor to that of a value that happens to be near 0.
+        unit = np.maximum(1, model.scale.numpy()) if name == "expected" else 1
+        off = np.abs(want - got) / np.maximum(np.abs(want), unit)
         if name == "expected":
             # Which of two symbols is likelier, if they are alike, is a matter of rounding.
             off *= ~(events & ((off > GOLDEN_TOLERANCE).mean(0) < TIES))
