@@ -26,13 +26,11 @@ from training.memories import LONG_LEAD, Memories, sensed
 from training.model import Autoencoder, Read
 from training.perplexity import weigh_symbols
 from training.tail import tail
-from training.whitening import Moments, inverse_root, usual_size
+from training.whitening import CAP, FLOOR, Moments, inverse_root, usual_size
 
 LEAD = 256  # readings that bring a network's state up before its errors count
 LONG = 8192  # readings of evidence that are carried through as one
-FLOOR = 0.02  # standardised units; an error that never varies is not worth infinitely much
 TRUST_QUANTILE = 0.99
-CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
 BESIDE_QUANTILE = 0.999  # where the joint evidence and the rest are equally rare
 LEAST_DEVIATION = 0.1  # of the size of whitened errors, which is about 1
 LEAST_JOINT = 0.25  # deviations; below, joint evidence has no tail to speak of
@@ -75,7 +73,8 @@ def calibrate(
     folds = memory.folds()
     joints = Joints(model, history, whole, folds)
     joints.weigh()
-    _set(model.scoring.agree, np.ones(()))
+    for weight in (model.scoring.trust, model.scoring.agree):
+        _set(weight, np.ones(()))
     parts, row = [], []
     for k, fold in enumerate(folds):
         memory.remember(fold)

@@ -16,10 +16,9 @@ from training.evidence.joint import SLOW, Joint
 from training.evidence.whitened import HORIZONS
 from training.memories import sensed
 from training.model import Autoencoder
-from training.whitening import FLOOR, Moments, inverse_root, usual_size
+from training.whitening import CAP, FLOOR, Moments, inverse_root, usual_size
 
 ROWS = 1 << 15  # read together
-CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
 LEAST_USUAL, LEAST_DEVIATION = 0.5, 0.05  # of a size that is 1 where history repeats itself
 # Numerator and denominator of what `training.evidence.joint` does one reading after the other.
 CENTRED = ([1.0, -1.0], [1.0, 1 / SLOW - 1])

@@ -7,6 +7,7 @@ import numpy as np
 from detector.records import Doubles
 
 FLOOR = 0.02  # standardised units; what never varies is not worth infinitely much
+CAP = 100.0  # squared standard deviations; a wild reading is no measure of skill
 INDEPENDENT = 20  # vectors that tell as much as an independent one
 NORMAL_90 = 1.2816  # deviations that a tenth of a normal distribution exceeds
 

@@ -108,6 +108,14 @@ def test_a_row_keeps_its_bits_whatever_the_number_of_channels(
     assert export(model, about, history, tmp_path / "m.onnx").manifest.state_width
 
 
+def test_what_is_expected_is_proven_in_what_a_channel_varies_by(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(1, Network(hidden=2, bottleneck=1, window=1), SCORE)
+    model.scale.fill_(1e8)  # bytes a second: rounding near 0 is far more than a ten-thousandth
+    history = np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32) * 1e8
+    assert export(model, ABOUT, history, tmp_path / "m.onnx", readings=2000)
+
+
 class Different(Autoencoder):
     """Its sequence door says something else than its step, from reading `since` on."""
 
