@@ -16,10 +16,10 @@ class Rules:
     Attributes:
         open_level: A reading above it counts against its stream.
         critical_level: Above it an alert is critical.
-        calm_level: A reading below it counts for its stream, however small the alert's peak.
-        close_share: Of the alert's own peak; a reading below counts for its stream, too.
+        calm_level: A reading below it is quiet, however small the alert's peak.
+        close_share: Of the alert's own peak; a reading below is quiet, too.
         open_after: Readings in a row above `open_level`, and the bar, that open an alert.
-        close_after: Readings in a row below the peak's share that close it.
+        close_after: Quiet readings in a row that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
     """
 
@@ -165,7 +165,7 @@ def judge(
 
 
 def _quiet(score: Floats, peak: Floats, rules: Rules) -> Bools:
-    """Return which readings count for their streams, [B, K]."""
+    """Return which readings are quiet, [B, K]."""
     bound = np.maximum(np.float32(rules.close_share) * peak, rules.calm_level)
     return np.asarray(score < bound)
 

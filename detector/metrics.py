@@ -114,7 +114,7 @@ class Metrics:
         self.poll_records = table.histogram(
             "detector_poll_records", "Records that a poll brought of one partition.", SIZES
         )
-        self.tick = table.histogram(
+        self.tick = table.distribution(
             "detector_tick_streams", "Streams that a step of the model scores at once.", SIZES
         )
 

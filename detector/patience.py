@@ -49,7 +49,7 @@ class Patience:
         longest_s, self._longest_gap_s = self._longest_gap_s, 0.0
         return longest_s
 
-    def attempt(self, act: Callable[[], T], operation: Operation = "poll") -> T | None:
+    def attempt(self, act: Callable[[], T], operation: Operation) -> T | None:
         """Call `act` until it works; None if we are asked to stop before."""
         return self._call(act, operation, insist=False)
 

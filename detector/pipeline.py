@@ -101,7 +101,7 @@ class Pipeline:
             DeadLetterLimit: If the input is so bad that a person should look.
         """
         while not self._patience.stopping:
-            polled = self._patience.attempt(self._poll)
+            polled = self._patience.attempt(self._poll, "poll")
             if polled is not None:
                 self.step(polled)
             if self._recorder.gauges_due:

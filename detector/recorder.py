@@ -150,7 +150,7 @@ class Recorder:
             metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
         if outcome.ticks:
-            metrics.tick.observe(outcome.scored / outcome.ticks)
+            metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
             for k, calibration in enumerate(self._calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)

@@ -77,7 +77,7 @@ class Judge(Table):
         0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
     )
     open_after: int = Field(1, ge=1, le=10_000, description="Readings in a row that open an alert.")
-    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet again.")
+    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet.")
     close_after: int = Field(1, ge=1, le=100_000, description="Quiet readings that close it.")
     cool_down_s: float = Field(0.0, ge=0, le=10**7, description="Pause (event time) after it.")
 

@@ -19,7 +19,7 @@ DOCKET = np.dtype(
         ("open", np.bool_),
         ("critical", np.bool_),
         ("run", np.int32),  # readings in a row above the opening level
-        ("calm", np.int32),  # readings in a row below the share of the peak that closes
+        ("calm", np.int32),  # quiet readings in a row
         ("since_us", np.int64),  # event time of the run's first reading
         ("since_offset", np.int64),  # and its offset: the alert's identity
         ("quiet_until_us", np.int64),  # cool-down after an alert
@@ -110,11 +110,6 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
         return self._model.nbytes + self._pace.nbytes + self._docket.nbytes
-
-    @property
-    def open_alerts(self) -> Ints:
-        """Open alerts a kind, [K]."""
-        return np.asarray(np.count_nonzero(self.alerting["open"], axis=0), np.int64)
 
     @property
     def alerting(self) -> Docket:

@@ -35,6 +35,8 @@ TAIL = (
 def page() -> str:
     """Return the page."""
     metrics = Metrics(KINDS)
+    for info in (metrics.model.labels("", ""), metrics.config.labels(""), metrics.build.labels("")):
+        info.set(1)
     fixed = len(
         [line for line in generate_latest(metrics.registry).splitlines() if line[:1] != b"#"]
     )

@@ -76,7 +76,7 @@ class Rig:
     def turn(self) -> None:
         """Poll and step, until what is there is read."""
         for _ in range(200):
-            polled = self.pipeline._patience.attempt(self.source.poll)
+            polled = self.pipeline._patience.attempt(self.source.poll, "poll")
             assert polled is not None
             self.pipeline.step(polled)
             lag = self.source.lag().values()

@@ -23,9 +23,10 @@ from training.graph import Weigher
 from training.joints import Joints
 from training.lanes import Batch, batches, cut, start_fresh
 from training.memories import LONG_LEAD, Memories, sensed
-from training.model import Autoencoder, Read
+from training.model import Autoencoder
 from training.perplexity import weigh_symbols
 from training.tail import tail
+from training.told import Read
 from training.whitening import CAP, FLOOR, Moments, inverse_root, usual_size
 
 LEAD = 256  # readings that bring a network's state up before its errors count
@@ -46,7 +47,7 @@ def calibrate(
     held_out: Sequence[Piece],
     whole: Sequence[Piece],
     options: Fit,
-) -> tuple[Calibration, ...]:
+) -> tuple[tuple[Calibration, ...], Floats]:
     """Set all of the model's numbers that do not come from fitting.
 
     Args:
@@ -58,7 +59,7 @@ def calibrate(
         options: Lanes, chunk and seed.
 
     Returns:
-        One calibration for each column of the score.
+        One calibration for each column of the score, and the scores that they rest on, [N, K].
 
     Raises:
         ValueError: If there are too few readings.
@@ -73,7 +74,7 @@ def calibrate(
     folds = memory.folds()
     joints = Joints(model, history, whole, folds)
     joints.weigh()
-    for weight in (model.scoring.trust, model.scoring.agree):
+    for weight in model.scoring.weights:
         _set(weight, np.ones(()))
     parts, row = [], []
     for k, fold in enumerate(folds):
@@ -86,18 +87,17 @@ def calibrate(
     joints.fit()
     rows = np.concatenate(row)
     order = np.argsort(rows)
-    columns = _balance(model, torch.cat(parts)[order])
-    scores = model.scoring.score(Evidence(*torch.split(columns, 1, 1))).numpy()
-    return tuple(
-        tail(kind, scores[:, k], rows[order]) for k, kind in enumerate(model.scoring.kinds)
-    )
+    balanced = _balance(model, _evidence(torch.cat(parts)[order]))
+    scores = np.asarray(model.scoring.score(balanced).numpy())
+    tails = [tail(kind, scores[:, k], rows[order]) for k, kind in enumerate(model.scoring.kinds)]
+    return tuple(tails), scores
 
 
 @torch.no_grad()
 def weigh_rows(
     model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
 ) -> tuple[Tensor, Ints]:
-    """Return the evidence of pieces, [N, 6] as in `Evidence`, and [N] the rows of the history."""
+    """Return what each witness says of pieces, [N, 6], and [N] the rows of the history."""
     weigh, parts, rows = Weigher(model), [], []
     for batch in batches(history, cut(pieces, LONG, LONG_LEAD), options.lanes, options.chunk):
         counts = batch.row >= 0
@@ -106,30 +106,28 @@ def weigh_rows(
     return torch.cat(parts), np.concatenate(rows)
 
 
-def score_rows(
-    model: Autoencoder, history: History, pieces: Sequence[Piece], options: Fit
-) -> Floats:
-    """Return the scores of pieces, [N, K], as the calibrated model gives them."""
-    evidence, _ = weigh_rows(model, history, pieces, options)
-    return np.asarray(model.scoring.score(Evidence(*torch.split(evidence, 1, 1))).numpy())
+def _evidence(columns: Tensor) -> Evidence:
+    return Evidence(*torch.split(columns, 1, 1))
 
 
-def _balance(model: Autoencoder, columns: Tensor) -> Tensor:
-    """Set what a shift and joint evidence weigh, and return the columns with these weights.
+def _balance(model: Autoencoder, said: Evidence) -> Evidence:
+    """Set what shifts, joint evidence and symbols weigh, and return the evidence with it.
 
     A shift weighs less where normal streams shift by themselves. Joint evidence is as rare as
     the rest together, and weighs as much less as the channels say less of each other.
     """
     scoring = model.scoring
-    _set(scoring.trust, np.array(_trust(columns[:, 0])))
-    alone = columns[:, 0] * scoring.trust + columns[:, 1] + columns[:, 2]
-    rest, joint = (float(np.quantile(part, BESIDE_QUANTILE)) for part in (alone, columns[:, 3]))
-    _set(scoring.agree, scoring.joint.skill.numpy() * rest / max(joint, LEAST_JOINT))
-    one = heard = torch.ones(())
+    _set(scoring.trust, np.array(_trust(said.shift)))
+    said = said._replace(shift=said.shift * scoring.trust)
+    alone, joint = (
+        float(np.quantile(part, BESIDE_QUANTILE)) for part in (scoring.alone(said), said.joint)
+    )
+    _set(scoring.agree, scoring.joint.skill.numpy() * alone / max(joint, LEAST_JOINT))
+    said = said._replace(joint=said.joint * scoring.agree)
     if scoring.symbols:
-        _set(scoring.symbols.trust, np.array(_trust(columns[:, 5])))
-        heard = scoring.symbols.trust
-    return columns * torch.stack([scoring.trust, one, one, scoring.agree, one, heard])
+        _set(scoring.symbols.trust, np.array(_trust(said.symbols)))
+        said = said._replace(symbols=said.symbols * scoring.symbols.trust)
+    return said
 
 
 def _trust(evidence: Tensor) -> float:

@@ -54,7 +54,7 @@ def export(
         The file, loaded as the daemon does it.
 
     Raises:
-        ArtifactRejected: If the file differs from torch by more than 1e-4, if a row depends on
+        ArtifactRejected: If the file differs from torch (see `_prove_equal`), if a row depends on
             how many others are in its tick, or if an extreme reading gives no finite score.
     """
     readings = readings or LONG_TRACE
@@ -114,7 +114,12 @@ def _golden(model: Autoencoder, trace: Floats) -> Golden:
 
 @torch.no_grad()
 def _prove_equal(model: Autoencoder, loaded: OnnxModel, trace: Floats) -> None:
-    """Compare a whole-sequence run of torch with the steps of onnxruntime."""
+    """Compare a whole-sequence run of torch with the steps of onnxruntime.
+
+    They may differ by 1e-4, relative beyond 1 and beyond what a channel varies by, so that one in
+    pascals is not held to a ten-thousandth of one, nor to that of a value that happens to be near
+    0. Which of two symbols is likelier, if they are alike, is a matter of rounding.
+    """
     said, _ = model.sequence(torch.from_numpy(trace).unsqueeze(0), model.fresh(1))
     state = np.zeros((1, model.state_width), np.float32)
     events = np.array([c.role == "event" for c in loaded.manifest.channels])
@@ -126,12 +131,9 @@ def _prove_equal(model: Autoencoder, loaded: OnnxModel, trace: Floats) -> None:
             column.append(getattr(step, name))
     for name, column in stepped.items():
         want, got = getattr(said, name)[0].numpy(), np.concatenate(column)
-        # Relative beyond 1 and beyond what a channel varies by, so that one in pascals is not held
-        # to a ten-thousandth of one, nor to that of a value that happens to be near 0.
         unit = np.maximum(1, model.scale.numpy()) if name == "expected" else 1
         off = np.abs(want - got) / np.maximum(np.abs(want), unit)
         if name == "expected":
-            # Which of two symbols is likelier, if they are alike, is a matter of rounding.
             off *= ~(events & ((off > GOLDEN_TOLERANCE).mean(0) < TIES))
         if not off.max() <= GOLDEN_TOLERANCE:
             at = int(np.nanargmax(off.max(axis=1)))

@@ -1,6 +1,6 @@
 """One step of a model as a graph: for its file, and to step many streams quickly while training.
 
-Axes: L lanes, T readings, C channels, S numbers of state, K kinds of evidence.
+Axes: L lanes, T readings, C channels, S numbers of state, W witnesses.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Weigher:
             fresh: [L] the lane begins a stream: its state starts at zero.
 
         Returns:
-            [L, T, K] as in `Evidence`.
+            [L, T, W] in the order of `Evidence`.
         """
         if len(self._state) != len(fresh):
             self._state = np.zeros((len(fresh), self._width), np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.signal import lfilter  # type: ignore[import-untyped]
 
-from detector.records import Bools, Doubles, Ints
+from detector.records import Doubles, Ints
 from training.data import History, Piece
 from training.evidence.joint import SLOW, Joint
 from training.evidence.whitened import HORIZONS
@@ -44,6 +44,8 @@ class Joints:
         for k, fold in enumerate(folds):
             for piece in fold:
                 self._fold[piece.start + piece.lead : piece.stop] = k
+        if self._joint is None:
+            return
         nothing = Moments(0, np.zeros((len(model.judged),) * 2), 0.0)
         self._moments = [[nothing] * len(HORIZONS) for _ in range(self._folds + 1)]
         for rows, x in self._smoothed():
@@ -66,17 +68,22 @@ class Joints:
         """Set which size is usual, and how much of a channel the others explain."""
         if self._joint is None:
             return
-        sizes: list[Doubles] = []
-        squares = np.zeros(2)
+        whiten = []
         for k in range(self._folds):
             self.fit(k)
-            white = self._joint.whiten[0].double().numpy()
-            precision = white.T @ white
-            for rows, x in self._smoothed():
-                counts: Bools = self._fold[rows] == k
-                seen = x[:, counts]
+            whiten.append(self._joint.whiten.clone())
+        sizes: list[Doubles] = []
+        squares = np.zeros(2)
+        for rows, x in self._smoothed():
+            for k in np.unique(self._fold[rows]):
+                if k == self._folds:
+                    continue
+                self._joint.whiten.copy_(whiten[k])
+                seen = x[:, self._fold[rows] == k]
                 sizes.append(self._joint.size(list(torch.from_numpy(seen).float())).numpy().ravel())
                 # What the others say of a channel: their regression, read off the precision.
+                white = whiten[k][0].double().numpy()
+                precision = white.T @ white
                 alone = seen[0] @ precision / np.diag(precision)
                 squares += [np.minimum(part**2, CAP).sum() for part in (alone, seen[0])]
         size = np.concatenate(sizes).astype(np.float64)

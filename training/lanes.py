@@ -9,7 +9,8 @@ from torch import Tensor
 
 from detector.records import Bools, Ints
 from training.data import History, Piece
-from training.model import Autoencoder, Carry
+from training.model import Autoencoder
+from training.told import Carry
 
 
 class Batch(NamedTuple):

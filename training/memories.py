@@ -13,12 +13,13 @@ from torch import Tensor
 from detector.records import Ints
 from training.data import History, Piece
 from training.evidence.curves import compress
+from training.evidence.joint import SLOW
 from training.evidence.novelty import Novelty
 from training.evidence.windows import LONGEST, blocks
 from training.model import SEEN_LIMIT, Autoencoder
+from training.whitening import FLOOR
 
-LONG_LEAD = 1024  # readings that bring the state of evidence up before it counts
-FLOOR = 0.02  # standardised units; windows that never vary are all explained
+LONG_LEAD = int(SLOW)  # readings that bring the state of evidence up before it counts
 LEARNING = 0.25  # first part of a stream, on which its evidence is not counted
 FOLDS = 3  # stretches of the rest, each judged by a memory without it
 FEW = 50_000  # readings; of more, the last stretch is enough

@@ -11,7 +11,6 @@ difference here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,52 +22,10 @@ from training.evidence.scoring import Evidence, Scoring
 from training.networks import build
 from training.networks.rings import lag
 from training.networks.rows import apart
+from training.told import Carry, Read, Scored
 
 INPUT_LIMIT = 10.0  # standard deviations; beyond, a gate is saturated anyway
 SEEN_LIMIT = 1e6  # standard deviations; keeps all that follows finite for any float32
-
-
-class Carry(NamedTuple):
-    """What a stream leaves behind: [B, ...] each.
-
-    Attributes:
-        network: [B, N].
-        forecast: [B, W] of the next reading, standardised; logits of the symbols.
-        evidence: [B, ...] of `training.evidence`.
-        past: [B, D (2W + C)] where the reconstruction lags by D readings: those readings, what was
-            forecast for them, and 1 where they were not missing.
-    """
-
-    network: Tensor
-    forecast: Tensor
-    evidence: Tensor
-    past: Tensor
-
-
-class Read(NamedTuple):
-    """What the network made of readings, [B, T, ...], or [B, ...] for one step.
-
-    Where the network lags, all but the features are of the reading that they reconstruct.
-
-    Attributes:
-        z: [..., W] standardised readings, the forecast where one is missing; symbols one-hot.
-        missing: [..., C] bool.
-        features: [..., F].
-        forecast: [..., W] what was forecast for each reading, standardised; logits of symbols.
-    """
-
-    z: Tensor
-    missing: Tensor
-    features: Tensor
-    forecast: Tensor
-
-
-class Scored(NamedTuple):
-    """expected, residual [B, T, C], score [B, T, K]; without T from `step`."""
-
-    expected: Tensor
-    residual: Tensor
-    score: Tensor
 
 
 class Autoencoder(nn.Module):
@@ -107,6 +64,7 @@ class Autoencoder(nn.Module):
                 They are not among the `judged`; their `mean` stays 0, `scale` 1 and `moves` 0.
         """
         super().__init__()
+        self._shape = f"{network}, levels={score.levels}, windows={score.windows}, {symbols}"
         chosen = range(channels) if judged is None else judged
         self.channels, self.noise = channels, noise
         self.alphabets = Alphabets(channels, symbols) if symbols else None
@@ -139,6 +97,10 @@ class Autoencoder(nn.Module):
         """Return what streams never seen leave behind: zeros."""
         zeros = torch.zeros(streams, self.state_width, device=self.mean.device)
         return Carry(*apart(zeros, self._widths))
+
+    def extra_repr(self) -> str:
+        """Return what makes this architecture another one than those of the same modules."""
+        return self._shape
 
     # The step door ------------------------------------------------------------------------
 

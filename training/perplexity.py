@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from detector.records import Doubles
 from training.lanes import Batch
-from training.model import Autoencoder, Read
+from training.model import Autoencoder
+from training.told import Read
 
 LEAST_DEVIATION = 0.1  # nats; where nothing ever surprises, a trifle is no event
 
@@ -37,11 +37,13 @@ def weigh_symbols(model: Autoencoder, reads: Iterable[tuple[Read, Batch]]) -> No
         nats = torch.where(known, alphabets.nats(hot, logits), 0.0).double().flatten(0, 1)
         count += known.flatten(0, 1).sum(0)
         sums, squares = sums + nats.sum(0), squares + nats.square().sum(0)
-        seen += (hot * known.repeat_interleave(_sizes(alphabets.sizes), -1)).flatten(0, 1).sum(0)
+        seen += (
+            (hot * known.repeat_interleave(torch.tensor(alphabets.sizes), -1)).flatten(0, 1).sum(0)
+        )
     mean = sums / count.clamp(min=1)
     spread = (squares / count.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
     # Of a channel that was never heard nothing is known.
-    symbols.usual.copy_(torch.where(count > 0, mean, _sizes(alphabets.sizes).log()))
+    symbols.usual.copy_(torch.where(count > 0, mean, torch.tensor(alphabets.sizes).log()))
     symbols.deviation.copy_(spread.clamp(min=LEAST_DEVIATION))
     split = torch.split(seen, alphabets.sizes)
     symbols.entropy.copy_(torch.tensor([_entropy(part.numpy()) for part in split]))
@@ -76,10 +78,6 @@ def lines(record: Mapping[str, object]) -> list[str]:
         f"by frequencies alone {of['frequencies']:.3g}"
         for name, of in quality.get("perplexity", {}).items()
     ]
-
-
-def _sizes(sizes: Sequence[int]) -> Tensor:
-    return torch.tensor(sizes)
 
 
 def _entropy(counts: Doubles) -> float:

@@ -20,7 +20,7 @@ from detector.artifact import Calibration
 from detector.errors import SettingsRejected
 from detector.model import OnnxModel
 from detector.records import Floats
-from training.calibrate import LEAD, calibrate, score_rows
+from training.calibrate import LEAD, calibrate
 from training.channels import Channels, look
 from training.config import Config, read_config
 from training.data import History, Piece, read_history
@@ -104,10 +104,9 @@ def build(
     progress.say(f"best pass: {fitted.best + 1} of {len(fitted.losses)}; calibrating")
     try:
         whole = history.split((1.0,), gap_s, 0)[0]
-        calibration = calibrate(fitted.model, history, valid, held_out, whole, config.fit)
+        calibration, scores = calibrate(fitted.model, history, valid, held_out, whole, config.fit)
     except ValueError as error:
         raise SettingsRejected(str(error)) from error
-    scores = score_rows(fitted.model, history, held_out, config.fit)
     draw_calibration(folder / "calibration.png", calibration, scores)
 
     about = {

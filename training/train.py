@@ -14,7 +14,8 @@ from training.channels import Channels
 from training.config import Config, Fit
 from training.data import History, Piece
 from training.lanes import Batch, batches, cut, start_fresh
-from training.model import Autoencoder, Carry
+from training.model import Autoencoder
+from training.told import Carry
 
 STEPWISE_SHARE = 0.25  # of chunks in which channels are hidden: they cost four times a fused one
 

@@ -6,8 +6,9 @@ cd "$(dirname "$0")/../.."
 
 tag=${1:-detector}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 registry_image=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
-set -- --build-arg "REVISION=$revision" --tag "$tag"
+set -- --build-arg "REVISION=$revision" --build-arg "VERSION=$version" --tag "$tag"
 [ -z "${PIP_CONFIG_FILE:-}" ] || set -- "$@" --secret "id=pip.conf,src=$PIP_CONFIG_FILE"
 [ -z "${PIP_CERT:-}" ] || set -- "$@" --secret "id=ca.pem,src=$PIP_CERT"
 

@@ -169,7 +169,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 shares[2],
                 history.split((1.0,), 60, 0)[0],
                 config.fit,
-            )
+            )[0]
         ],
         "training": {},
     }

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from training.config import Network, Score
 from training.data import History, Piece, Report, _sorted
 from training.lanes import batches, cut, start_fresh
-from training.model import Autoencoder, Carry
+from training.model import Autoencoder
+from training.told import Carry
 
 Runs = list[list[int]]  # of each stream: readings between two gaps
 some_runs = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=4), min_size=1, max_size=4)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from detector.records import Doubles
-from training.calibrate import calibrate, score_rows
+from training.calibrate import calibrate, weigh_rows
 from training.channels import look
 from training.config import Config, Fit
 from training.data import History, Piece, Report, _sorted
 from training.evidence.curves import compress
+from training.evidence.scoring import Evidence
 from training.evidence.windows import LONGEST
 from training.joints import Joints
 from training.memories import Memories
@@ -62,11 +63,12 @@ def test_later_readings_exceed_a_level_as_often_as_it_says(seed: int) -> None:
     model = model_of(told, config())
     half, end = len(told.order) // 2, len(told.order)
     valid, last = [Piece(half, end - 300)], [Piece(end - 300, end)]
-    tails = calibrate(model, told, valid, last, whole(told), Fit(lanes=4))
+    tails, _ = calibrate(model, told, valid, last, whole(told), Fit(lanes=4))
     assert [tail.kind for tail in tails] == ["state", "onset"]
 
     later = history(ar1(0.5, seed + 100, 3000))
-    scores = score_rows(model, later, [Piece(0, 3000)], Fit(lanes=4))[500:]
+    columns, _ = weigh_rows(model, later, [Piece(0, 3000)], Fit(lanes=4))
+    scores = model.scoring.score(Evidence(*torch.split(columns, 1, 1))).numpy()[500:]
     for k, tail in enumerate(tails):
         above = (scores[:, k] > tail.level(2e-2)).mean()
         assert 2e-2 / 4 < above < 2e-2 * 4, tail.kind

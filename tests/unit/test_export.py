@@ -18,8 +18,9 @@ from detector.model import load
 from training.config import Network, Score
 from training.evidence.scoring import Evidence
 from training.export import _metadata, export
-from training.model import SEEN_LIMIT, Autoencoder, Carry, Scored
+from training.model import SEEN_LIMIT, Autoencoder
 from training.run import restore
+from training.told import Carry, Scored
 
 CHANNELS = ["speed", "flow", "pressure", "current", "temperature", "vibration"]
 

@@ -8,7 +8,8 @@ import torch
 from detector.model import OUTPUTS
 from training.config import Network, Score
 from training.graph import EVIDENCE, Weigher, graph_of
-from training.model import Autoencoder, Carry
+from training.model import Autoencoder
+from training.told import Carry
 
 L, T, C = 3, 150, 4
 
@@ -67,3 +68,18 @@ def test_a_file_says_no_more_than_it_must(model: Autoencoder) -> None:
     assert [output.name for output in graph.output] == list(OUTPUTS)
     assert EVIDENCE not in {name for node in graph.node for name in node.output}
     assert graph_of(model) == graph_of(model)
+
+
+@pytest.mark.parametrize(
+    ("levels", "symbols"), [(8, None), (9, None), (8, {0: 3, 1: 5}), (8, {0: 5, 1: 3})]
+)
+def test_an_architecture_of_the_same_modules_and_shapes_is_traced_anew(
+    levels: int, symbols: dict[int, int] | None
+) -> None:
+    sizes = Score(warm_up=20, windows=16, levels=levels)
+    made = Autoencoder(C, Network(hidden=6), sizes, [2, 3], symbols=symbols).eval()
+    x = readings(3).nan_to_num()
+    x[..., :2] = (x[..., :2] > 0).float()
+    wanted, _ = told(made, x, made.fresh(L))
+    got = Weigher(made)(x, np.ones(L, np.bool_))
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)

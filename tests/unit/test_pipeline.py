@@ -163,7 +163,7 @@ def test_a_member_that_was_cut_off_is_no_zombie() -> None:
         return rig.source.poll()
 
     before_s = rig.clock.seconds
-    assert rig.pipeline._patience.attempt(poll) is not None
+    assert rig.pipeline._patience.attempt(poll, "poll") is not None
     assert rig.clock.seconds - before_s > 60, "longer than the session"
     rig.broker.member += 1  # and so the group went on
     rig.turn()
@@ -335,7 +335,7 @@ def test_a_plant_that_goes_wrong_as_a_whole_fits_into_messages() -> None:
     again = Rig(broker=rig.broker)
     again.turn()
     again.pipeline.step(again.source.poll())
-    assert again.pipeline._owned.held[ZERO].arena.open_alerts.tolist() == [len(fleet)]
+    assert again.pipeline._owned.held[ZERO].arena.alerting["open"].sum() == len(fleet)
 
 
 def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
@@ -346,7 +346,7 @@ def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
     strict.pipeline._form = Format(("c0", "c1"), max_value_bytes=1)  # all of it is bad now
     strict.turn()
     strict.pipeline.step(strict.source.poll())
-    assert strict.pipeline._owned.held[ZERO].arena.open_alerts.tolist() == [1]
+    assert strict.pipeline._owned.held[ZERO].arena.alerting["open"].sum() == 1
 
 
 def test_without_a_changelog_streams_are_forgotten_all_the_same() -> None:

@@ -75,7 +75,7 @@ def test_every_stage_is_timed() -> None:
     write(broker, CALM)
     crashed.finish(checkpoint=False)
     rig = Rig(broker)
-    rig.pipeline._patience.attempt(rig.pipeline._poll)
+    rig.pipeline._patience.attempt(rig.pipeline._poll, "poll")
     rig.source._position.clear()  # what it brought is asked for again
     write(broker, WILD)
     rig.turn()
@@ -119,7 +119,7 @@ def test_restores_are_told_in_seconds_bytes_and_partitions() -> None:
     write(broker, CALM)
     rig.finish()
     again = Rig(broker)
-    polled = again.pipeline._patience.attempt(again.source.poll)
+    polled = again.pipeline._patience.attempt(again.source.poll, "poll")
     assert polled is not None
     again.pipeline._owned.move(polled)
     again.gauge()

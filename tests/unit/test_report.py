@@ -127,11 +127,16 @@ def first(track: Track, rows: int) -> Track:
     return Track(**{name: getattr(track, name)[:rows] for name in Track.__slots__})
 
 
-def test_a_constant_channel_is_named_and_not_scored(tmp_path: Path) -> None:
-    named = (Channel(name="c0"), Channel(name="valve", role="constant"))
+def test_channels_without_an_error_are_named(tmp_path: Path) -> None:
+    named = (
+        Channel(name="c0"),
+        Channel(name="valve", role="constant"),
+        Channel(name="speed", role="command"),
+    )
     made = manifest().model_copy(update={"channels": named})
     words = seen(made, tracks_of(tmp_path)).words
-    assert "Constant in the history, and so not scored: valve." in words
+    assert "Constant in the history; any change is new: valve." in words
+    assert "Inform, and are not scored: speed." in words
 
 
 def test_slow_streams_have_no_setting_without_a_closing_level(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_judged_entries_count_between_the_mark_and_what_was_committed() -> None:
     assert resumed.said.judged[b"a"]["peak"].tolist() == [3]
     assert resumed.slot == 3
     assert resumed.said.overrule(resumed.arena) == 1
-    assert resumed.arena.open_alerts.tolist() == [1]
+    assert resumed.arena.alerting["open"].sum() == 1
 
 
 def test_a_tombstone_takes_a_key_back() -> None:

@@ -20,8 +20,9 @@ from training.config import Config, Data, DataChannel, Kind, Network, Score
 from training.data import History, Report, _sorted, read_history
 from training.evidence.symbols import HELD, NAT, Symbols
 from training.lanes import Batch
-from training.model import Autoencoder, Read, Scored
+from training.model import Autoencoder
 from training.perplexity import lines, perplexities, weigh_symbols
+from training.told import Read, Scored
 
 B, T = 2, 60
 EVENTS = {1: 3, 3: 4}  # of four channels

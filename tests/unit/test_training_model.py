@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from training.config import Network, Score
-from training.model import Autoencoder, Carry, Scored
+from training.model import Autoencoder
+from training.told import Carry, Scored
 
 B, T, C, H = 3, 140, 4, 8
 SCORE = Score(warm_up=20, windows=16, levels=8)

@@ -61,10 +61,10 @@ def _play(servers: str, seconds: float) -> None:
     began_s, first_s = time.monotonic(), int(time.time()) - LEAD_S
     sent = 0
     while (passed_s := time.monotonic() - began_s) < seconds:
-        if sent % ROUND_S == 0:
-            x, untold = _round(), faults()
         upto = min(LEAD_S + int(passed_s), (sent // ROUND_S + 1) * ROUND_S)
         if upto > sent:
+            if sent % ROUND_S == 0:
+                x, untold = _round(), faults()
             at, to = sent % ROUND_S, (upto - 1) % ROUND_S + 1
             sink.send(messages(x[:, at:to], first_s + sent))
             while untold and untold[0].start < to:

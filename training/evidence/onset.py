@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.evidence.curves import log1p
-from training.evidence.shift import pooled
+from training.evidence.shift import OFFSET, pooled
 from training.networks.rows import apart
 
 APART = 0.1  # standard deviations between levels that are remembered
@@ -19,7 +19,6 @@ GROWN = 100.0  # readings before they are told
 SHAPE = 0.6  # weight of an unusual window beside a new level
 HABIT = 0.6  # part of the last surprise that the next one must exceed
 FADES = 100.0  # readings over which that is forgotten
-OFFSET = 16.0  # and half of it is the lowest level: what is far below is all alike
 LEAST_VARIANCE = 1e-6
 
 

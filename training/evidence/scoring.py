@@ -62,6 +62,11 @@ class Scoring(nn.Module):
         return ("state", "onset") if self.onset else ("state",)
 
     @property
+    def weights(self) -> list[Tensor]:
+        """What calibration weighs evidence by; 1 while it finds out."""
+        return [self.trust, self.agree, *([self.symbols.trust] if self.symbols else [])]
+
+    @property
     def widths(self) -> list[int]:
         """Of the parts of the state: readings seen, the last one, and what evidence keeps."""
         return [1, self.channels, *(width for part in self._parts for width in part)]
@@ -113,9 +118,12 @@ class Scoring(nn.Module):
         evidence = Evidence(moved, NOVELTY * far, wrong, apart, told, unlikely)
         return evidence, [seen + 1, u, *shift, *surprise, *joint, *novelty, *onset, *sums]
 
+    def alone(self, evidence: Evidence) -> Tensor:
+        """Return what is held against joint evidence, [..., 1]."""
+        return evidence.shift + evidence.novelty + evidence.surprise
+
     def score(self, evidence: Evidence) -> Tensor:
         """Return one column a kind, [..., K]."""
-        alone = evidence.shift + evidence.novelty + evidence.surprise
-        state = torch.maximum(alone, evidence.joint)
+        state = torch.maximum(self.alone(evidence), evidence.joint)
         state = state + evidence.symbols if self.symbols else state
         return torch.cat([state, evidence.onset], -1) if self.onset else state

@@ -28,7 +28,7 @@ OPEN = 3.5  # standard deviations at which a channel's statistics stop learning
 CLOSE = 0.4  # of the channel's own peak; below, they go on, from where the channel is
 PATIENCE = 500.0  # readings after which they go on anyway: what stays that long is normal
 SURE = 16.0  # variances of readings between two places, so that a reading is of one of them
-OFFSET = 16.0  # and half of it is the lowest place: what is far below is all alike
+OFFSET = 16.0  # of places that are kept; half of it is the lowest: far below, all are alike
 
 
 class Memory(NamedTuple):

@@ -15,6 +15,12 @@ from training.report.words import SIGMA, number, percent, with_unit
 
 MOST = 40  # channels in one chart
 
+# What is said of channels that have no error of their own.
+OTHERS = {
+    ("constant",): "Constant in the history; any change is new",
+    ("command", "status"): "Inform, and are not scored",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Errors:
@@ -35,10 +41,10 @@ def channels(manifest: Manifest, tracks: Mapping[str, Track]) -> Section:
     """Return the section; the channels that labelled readings disturb most come first."""
     scored = [c for c, channel in enumerate(manifest.channels) if channel.role == "telemetry"]
     blocks = [*_compared(manifest, tracks, scored), *map(Text, lines(manifest.training))]
-    others = ("telemetry", "event")
-    constant = [channel.name for channel in manifest.channels if channel.role not in others]
-    if constant:
-        blocks.append(Text(f"Constant in the history, and so not scored: {', '.join(constant)}."))
+    for roles, says in OTHERS.items():
+        names = [channel.name for channel in manifest.channels if channel.role in roles]
+        if names:
+            blocks.append(Text(f"{says}: {', '.join(names)}."))
     return Section(
         "channels",
         "Error of each channel",
