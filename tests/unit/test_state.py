@@ -48,7 +48,7 @@ def test_a_stream_keeps_its_row() -> None:
 def test_no_streams_have_no_rows() -> None:
     arena = Arena(WIDTH, KINDS)
     assert (len(arena.rows([])), len(arena), arena.nbytes) == (0, 0, 0)
-    assert arena.open_alerts.tolist() == [0, 0]
+    assert arena.alerting.shape == (0, KINDS)
 
 
 def test_a_new_row_is_of_a_stream_never_heard() -> None:
@@ -91,10 +91,10 @@ def test_growing_keeps_what_is_there() -> None:
     assert same(arena.take(before.index), before)
 
 
-def test_open_alerts_are_counted_a_kind() -> None:
+def test_streams_in_alert_give_their_dockets() -> None:
     arena = Arena(WIDTH, KINDS)
     filled(arena, names(5))
-    assert arena.open_alerts.tolist() == [3, 0]
+    assert arena.alerting["open"].tolist() == [[True, False]] * 3
 
 
 def test_a_stream_costs_less_than_two_thousand_bytes() -> None:
