@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from detector.cluster import Cluster
 from detector.errors import ConnectionLost, Refused
 from detector.judge import rules
 from detector.model import load
@@ -45,7 +46,7 @@ def _model(settings: Settings) -> Finding:
 def _broker(settings: Settings) -> Iterator[Finding]:
     kafka, output = settings.kafka, settings.output
     try:
-        topics = topics_of(kafka.bootstrap_servers)
+        topics = topics_of(Cluster(kafka.bootstrap_servers, kafka))
     except ConnectionLost as error:
         seen = f"{error}; is it up, and DETECTOR_KAFKA__BOOTSTRAP_SERVERS right?"
         yield Finding(good=False, what="broker", seen=seen)

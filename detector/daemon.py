@@ -3,12 +3,14 @@
 import signal
 import sys
 import uuid
+from dataclasses import fields
 
 import structlog
 
 from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
+from detector.cluster import Cluster
 from detector.consumer import KafkaSource
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
@@ -55,7 +57,7 @@ def run(settings: Settings) -> int:
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
     health.beat()
     server = _serve(settings, metrics, health)
-    source = KafkaSource(Subscription(**settings.kafka.model_dump()), clock)
+    source = KafkaSource(_subscription(settings), clock)
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
@@ -178,6 +180,15 @@ def _pipeline(
     )
 
 
+def _cluster(settings: Settings) -> Cluster:
+    return Cluster(settings.kafka.bootstrap_servers, settings.kafka)
+
+
+def _subscription(settings: Settings) -> Subscription:
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
+    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+
+
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
     if settings.output.to == "stdout":  # lines cannot be taken back
         lines = LineSink(sys.stdout)
@@ -185,12 +196,12 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
     topics, kafka = _topics(settings), settings.kafka
     names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores])]
     if settings.delivery.guarantee == "at_least_once":
-        sink = KafkaSink(kafka.bootstrap_servers, names)
+        sink = KafkaSink(_cluster(settings), names)
         return sink, AtLeastOnce(source, sink)
     # A replica with a name fences its predecessor's transaction at once; others time out.
     name = kafka.group_instance_id or uuid.uuid4().hex
     transactions = TransactionalSink(
-        kafka.bootstrap_servers,
+        _cluster(settings),
         names,
         f"{kafka.group}-{name}",
         settings.delivery.transaction_timeout_s,
@@ -204,7 +215,7 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     kafka = settings.kafka
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
-    return KafkaChangelog(kafka.bootstrap_servers, keeping.topic, kafka.topic, clock, hang_s)
+    return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
 
 
 def _format(manifest: Manifest, settings: Settings) -> Format:

@@ -5,10 +5,11 @@
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,22 +19,19 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
+from detector.protection import HttpSecurity, KafkaSecurity, Table
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
+SECRET = re.compile("password|token|secret")
+HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Table(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Kafka(Table):
+class Kafka(KafkaSecurity):
     """Where readings come from."""
 
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated.")
@@ -132,7 +130,7 @@ class State(Table):
     )
 
 
-class Http(Table):
+class Http(HttpSecurity):
     """/metrics, /livez and /readyz."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -153,7 +151,11 @@ class Settings(BaseSettings):
     """All of it, checked and frozen."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, frozen=True, extra="forbid"
+        env_prefix=PREFIX,
+        env_nested_delimiter=SEPARATOR,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     model: Path = Field(description="The ONNX file that `training fit` wrote.")
@@ -254,6 +256,8 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         where = ".".join(map(str, fault["loc"]))
         variable = PREFIX + SEPARATOR.join(map(str, fault["loc"])).upper()
-        saw = "" if fault["type"] == "missing" else f", saw {str(fault['input'])[:80]!r}"
+        # What was put under an unknown name, or into a table, may be a secret.
+        shown = fault["type"] not in HIDDEN_FAULTS and not SECRET.search(where)
+        saw = f", saw {str(fault['input'])[:80]!r}" if shown else ""
         faults.append(f"{where} ({variable}): {fault['msg']}{saw}")
     return "; ".join(faults) + "; `detector run --help` lists all settings"
