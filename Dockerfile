@@ -34,6 +34,6 @@ WORKDIR /
 USER 65532:65532
 EXPOSE 9108
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=28 \
-    CMD ["/opt/detector/bin/python", "-c", "from os import environ as e; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + e.get('DETECTOR_HTTP__PORT', '9108') + '/livez', timeout=4)"]
+    CMD ["/opt/detector/bin/python", "-c", "import ssl; from os import environ as e; from urllib.request import urlopen; s = 's' * ('DETECTOR_HTTP__CERTFILE' in e); urlopen('http' + s + '://127.0.0.1:' + e.get('DETECTOR_HTTP__PORT', '9108') + '/livez', timeout=4, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["/opt/detector/bin/detector"]
 CMD ["run"]

@@ -1,6 +1,7 @@
 """The daemon: everything wired together, started, stopped, and what its end means."""
 
 import signal
+import ssl
 import sys
 import uuid
 from dataclasses import fields
@@ -73,7 +74,7 @@ def run(settings: Settings) -> int:
         topic=settings.kafka.topic,
         group=settings.kafka.group,
         guarantee=settings.delivery.guarantee,
-        metrics=f"http://{settings.http.host}:{server.port}/metrics",
+        metrics=f"{'https' if settings.http.certfile else 'http'}://{settings.http.host}:{server.port}/metrics",
     )
     try:
         pipeline.run()
@@ -140,7 +141,13 @@ def _stop_on_signals(pipeline: Pipeline) -> None:
 def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
     http = settings.http
     try:
-        return Server(http.host, http.port, metrics.registry, health)
+        return Server(http.host, http.port, metrics.registry, health, http)
+    except ssl.SSLError as error:
+        msg = (
+            f"expected a certificate and its key in {http.certfile}, saw: {error}; mend "
+            "DETECTOR_HTTP__CERTFILE or DETECTOR_HTTP__KEYFILE"
+        )
+        raise SettingsRejected(msg) from error
     except OSError as error:
         msg = (
             f"expected to listen on {http.host}:{http.port}, saw: {error.strerror}; free the "
