@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from detector.cluster import Cluster
 from detector.errors import ConnectionLost, Refused
 from detector.judge import rules
-from detector.model import load
 from detector.settings import Settings
 from detector.topics import topics_of
+from detector.trusted import load_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 def _model(settings: Settings) -> Finding:
     try:
-        manifest = load(settings.model, settings.model_threads).manifest
+        manifest = load_trusted(settings).manifest
     except Refused as error:
         return Finding(good=False, what="model", seen=str(error))
     rate = settings.judge.false_alarms_per_stream_day

@@ -29,7 +29,7 @@ from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
-from detector.model import OnnxModel, load
+from detector.model import OnnxModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
@@ -37,6 +37,7 @@ from detector.records import US_PER_S
 from detector.settings import Judge, Settings, notify_socket, state_topic
 from detector.source import Source
 from detector.transactions import TransactionalSink
+from detector.trusted import load_trusted
 from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
 
@@ -52,7 +53,7 @@ def run(settings: Settings) -> int:
     Raises:
         Refused: If the settings, the model or the state are not ones to start with.
     """
-    model = load(settings.model, settings.model_threads)
+    model = load_trusted(settings)
     manifest, clock, metrics = model.manifest, SystemClock(), Metrics()
     metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))

@@ -7,9 +7,9 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
-from detector.protection import HttpSecurity, KafkaSecurity, Table
+from detector.protection import File, HttpSecurity, KafkaSecurity, Table
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
@@ -160,6 +160,13 @@ class Settings(BaseSettings):
 
     model: Path = Field(description="The ONNX file that `training fit` wrote.")
     model_threads: int = Field(1, ge=1, le=256, description="Cores a step of the model may use.")
+    model_max_bytes: int = Field(256 << 20, ge=1, description="A larger model file is not read.")
+    model_public_key: File | None = Field(
+        None, description="PEM: Ed25519 key; MODEL.sig, where there is one, must be by its owner."
+    )
+    require_signature: bool = Field(
+        default=False, description="Refuse a model without MODEL.sig; needs model_public_key."
+    )
     kafka: Kafka = Kafka()
     input: Input = Input()
     judge: Judge = Judge()
@@ -169,6 +176,13 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        if self.require_signature and self.model_public_key is None:
+            msg = "expected model_public_key with require_signature, saw none"
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def settings_customise_sources(
