@@ -273,5 +273,6 @@ def _explain(error: ValidationError) -> str:
         # What was put under an unknown name, or into a table, may be a secret.
         shown = fault["type"] not in HIDDEN_FAULTS and not SECRET.search(where)
         saw = f", saw {str(fault['input'])[:80]!r}" if shown else ""
-        faults.append(f"{where} ({variable}): {fault['msg']}{saw}")
+        named = f"{where} ({variable}): " if where else ""  # several at once have no name
+        faults.append(f"{named}{fault['msg']}{saw}")
     return "; ".join(faults) + "; `detector run --help` lists all settings"

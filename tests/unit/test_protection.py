@@ -138,3 +138,12 @@ def test_a_bare_name_is_one_of_systemds_credentials(
         sasl_password_file=Path("kafka-password"),
     )
     assert security.password.read() == HIDDEN
+
+
+def test_a_signature_cannot_be_required_without_a_key(
+    given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given()
+    monkeypatch.setenv("DETECTOR_REQUIRE_SIGNATURE", "true")
+    with pytest.raises(SettingsRejected, match=r"^Value error, expected model_public_key with"):
+        read_settings()
