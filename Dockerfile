@@ -11,7 +11,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.pem,target=/etc/pip.pem \
     if [ -s /etc/pip.pem ]; then export PIP_CERT=/etc/pip.pem; fi \
     && python3 -m venv /opt/detector \
-    && /opt/detector/bin/pip install --no-cache-dir --prefer-binary . \
+    && /opt/detector/bin/pip install --no-cache-dir --prefer-binary '.[signed]' \
     && /opt/detector/bin/pip uninstall --yes --quiet pip setuptools \
     && rm -r /opt/detector/lib/python3*/site-packages/training /opt/detector/bin/training \
     && find /opt/detector/lib -type d -name tests -prune -exec rm -r {} +
@@ -34,6 +34,6 @@ WORKDIR /
 USER 65532:65532
 EXPOSE 9108
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=28 \
-    CMD ["/opt/detector/bin/python", "-c", "from os import environ as e; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + e.get('DETECTOR_HTTP__PORT', '9108') + '/livez', timeout=4)"]
+    CMD ["/opt/detector/bin/python", "-c", "import ssl; from os import environ as e; from urllib.request import urlopen; s = 's' * ('DETECTOR_HTTP__CERTFILE' in e); urlopen('http' + s + '://127.0.0.1:' + e.get('DETECTOR_HTTP__PORT', '9108') + '/livez', timeout=4, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["/opt/detector/bin/detector"]
 CMD ["run"]

@@ -132,12 +132,15 @@ class Golden(Frozen):
         expected: [T, C].
         residual: [T, C].
         score: [T, K].
+        unit: [C] what each channel varies by: what is expected of one in pascals is not held to
+            a ten-thousandth of one. Nothing: 1.
     """
 
     x: Annotated[tuple[tuple[Cell, ...], ...], Field(min_length=1)]
     expected: tuple[tuple[float, ...], ...]
     residual: tuple[tuple[float, ...], ...]
     score: tuple[tuple[float, ...], ...]
+    unit: tuple[Positive, ...] = ()
 
 
 class Manifest(Frozen):
@@ -188,6 +191,9 @@ class Manifest(Frozen):
             if len(rows) != len(golden.x) or any(len(row) != width for row in rows):
                 msg = f"expected golden.{name} to be [{len(golden.x)}, {width}]"
                 raise ValueError(msg)
+        if golden.unit and len(golden.unit) != channels:
+            msg = f"expected golden.unit to be [{channels}], saw {len(golden.unit)}"
+            raise ValueError(msg)
         return self
 
     @property

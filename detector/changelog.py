@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from detector.clock import Clock
+from detector.cluster import Cluster, client_options
 from detector.topics import connection_lost, ensure_changelog, probe
 
 with warnings.catch_warnings():
@@ -75,7 +76,12 @@ class KafkaChangelog:
     """A compacted topic with a partition for each of the input's; a `Changelog`."""
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, input_topic: str, clock: Clock, hang_s: float
+        self,
+        bootstrap_servers: str | Cluster,
+        topic: str,
+        input_topic: str,
+        clock: Clock,
+        hang_s: float,
     ) -> None:
         """Remember where the state is kept; connects at the first `begin`.
 
@@ -183,7 +189,7 @@ class KafkaChangelog:
     def _connect(self) -> None:
         ensure_changelog(self._servers, self._topic, self._input_topic)
         options = {
-            "bootstrap_servers": self._servers.split(","),
+            **client_options(self._servers),
             "group_id": None,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from detector.cluster import Cluster
 from detector.errors import ConnectionLost, Refused
 from detector.judge import rules
-from detector.model import load
 from detector.settings import Settings
 from detector.topics import topics_of
+from detector.trusted import load_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 def _model(settings: Settings) -> Finding:
     try:
-        manifest = load(settings.model, settings.model_threads).manifest
+        manifest = load_trusted(settings).manifest
     except Refused as error:
         return Finding(good=False, what="model", seen=str(error))
     rate = settings.judge.false_alarms_per_stream_day
@@ -45,7 +46,7 @@ def _model(settings: Settings) -> Finding:
 def _broker(settings: Settings) -> Iterator[Finding]:
     kafka, output = settings.kafka, settings.output
     try:
-        topics = topics_of(kafka.bootstrap_servers)
+        topics = topics_of(Cluster(kafka.bootstrap_servers, kafka))
     except ConnectionLost as error:
         seen = f"{error}; is it up, and DETECTOR_KAFKA__BOOTSTRAP_SERVERS right?"
         yield Finding(good=False, what="broker", seen=seen)

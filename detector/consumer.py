@@ -9,7 +9,7 @@ from detector.clock import Clock
 from detector.errors import ConnectionLost, Displaced, MembershipLost
 from detector.group import ANSWER_MS, Growth, Moves, Subscription
 from detector.records import Bounds, Chunk, Partition, Polled
-from detector.topics import probe
+from detector.topics import connection_lost, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -219,8 +219,7 @@ class KafkaSource:
         return Displaced(msg) if displaced else MembershipLost(msg)
 
     def _lost(self, error: KafkaError) -> ConnectionLost:
-        where = self._subscription.bootstrap_servers
-        return ConnectionLost(f"expected Kafka at {where} to answer, saw {_said(error)}")
+        return connection_lost(self._subscription.bootstrap_servers, error)
 
 
 def _said(error: KafkaError) -> str:

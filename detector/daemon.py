@@ -1,8 +1,10 @@
 """The daemon: everything wired together, started, stopped, and what its end means."""
 
 import signal
+import ssl
 import sys
 import uuid
+from dataclasses import fields
 from importlib.metadata import version
 
 import structlog
@@ -10,6 +12,7 @@ import structlog
 from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
+from detector.cluster import Cluster
 from detector.consumer import KafkaSource
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
@@ -27,7 +30,7 @@ from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
-from detector.model import OnnxModel, load
+from detector.model import OnnxModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
@@ -35,6 +38,7 @@ from detector.records import US_PER_S
 from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
 from detector.transactions import TransactionalSink
+from detector.trusted import load_trusted
 from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
 
@@ -50,13 +54,13 @@ def run(settings: Settings) -> int:
     Raises:
         Refused: If the settings, the model or the state are not ones to start with.
     """
-    model = load(settings.model, settings.model_threads)
+    model = load_trusted(settings)
     manifest, clock = model.manifest, SystemClock()
     metrics = _metrics(settings, manifest, clock)
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
     health.beat()
     server = _serve(settings, metrics, health)
-    source = KafkaSource(Subscription(**settings.kafka.model_dump()), clock)
+    source = KafkaSource(_subscription(settings), clock)
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
@@ -72,7 +76,7 @@ def run(settings: Settings) -> int:
         topic=settings.kafka.topic,
         group=settings.kafka.group,
         guarantee=settings.delivery.guarantee,
-        metrics=f"http://{settings.http.host}:{server.port}/metrics",
+        metrics=f"{'https' if settings.http.certfile else 'http'}://{settings.http.host}:{server.port}/metrics",
     )
     try:
         pipeline.run()
@@ -151,7 +155,13 @@ def _metrics(settings: Settings, manifest: Manifest, clock: Clock) -> Metrics:
 def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
     http = settings.http
     try:
-        return Server(http.host, http.port, metrics.registry, health)
+        return Server(http.host, http.port, metrics.registry, health, http)
+    except ssl.SSLError as error:
+        msg = (
+            f"expected a certificate and its key in {http.certfile}, saw: {error}; mend "
+            "DETECTOR_HTTP__CERTFILE or DETECTOR_HTTP__KEYFILE"
+        )
+        raise SettingsRejected(msg) from error
     except OSError as error:
         msg = (
             f"expected to listen on {http.host}:{http.port}, saw: {error.strerror}; free the "
@@ -191,6 +201,15 @@ def _pipeline(
     )
 
 
+def _cluster(settings: Settings) -> Cluster:
+    return Cluster(settings.kafka.bootstrap_servers, settings.kafka)
+
+
+def _subscription(settings: Settings) -> Subscription:
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
+    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+
+
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
     if settings.output.to == "stdout":  # lines cannot be taken back
         lines = LineSink(sys.stdout)
@@ -198,12 +217,12 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
     topics, kafka = _topics(settings), settings.kafka
     names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores])]
     if settings.delivery.guarantee == "at_least_once":
-        sink = KafkaSink(kafka.bootstrap_servers, names)
+        sink = KafkaSink(_cluster(settings), names)
         return sink, AtLeastOnce(source, sink)
     # A replica with a name fences its predecessor's transaction at once; others time out.
     name = kafka.group_instance_id or uuid.uuid4().hex
     transactions = TransactionalSink(
-        kafka.bootstrap_servers,
+        _cluster(settings),
         names,
         f"{kafka.group}-{name}",
         settings.delivery.transaction_timeout_s,
@@ -217,7 +236,7 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     kafka = settings.kafka
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
-    return KafkaChangelog(kafka.bootstrap_servers, keeping.topic, kafka.topic, clock, hang_s)
+    return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
 
 
 def _format(manifest: Manifest, settings: Settings) -> Format:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
+from detector.cluster import Cluster, client_options
 from detector.errors import ConnectionLost, OutputRefused
 from detector.records import Message
 from detector.topics import connection_lost, create_topics
@@ -46,7 +47,7 @@ class Sink(Protocol):
 class KafkaSink:
     """An idempotent producer; a `Sink`. Connects at its first message."""
 
-    def __init__(self, bootstrap_servers: str, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap_servers: str | Cluster, topics: Sequence[str]) -> None:
         """Remember where to send, and which topics to create if they are missing."""
         self._servers = bootstrap_servers
         self._topics = tuple(topics)
@@ -87,10 +88,9 @@ class KafkaSink:
 
     def connect(self, **options: object) -> Any:  # noqa: ANN401 - the client ships no types
         """Make a producer, with other options than usual where given."""
-        servers = self._servers.split(",")
         create_topics(self._servers, self._topics)
         ours = {
-            "bootstrap_servers": servers,
+            **client_options(self._servers),
             "acks": "all",
             "enable_idempotence": True,
             "linger_ms": 1,

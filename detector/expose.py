@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from socketserver import ThreadingMixIn
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from detector.clock import Clock
+from detector.guard import Guard
+from detector.protection import HttpSecurity
 from detector.records import US_PER_S
 
 
@@ -101,6 +104,12 @@ class _Threaded(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
+    guard = Guard(HttpSecurity())
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Serve a connection; the handshake, too, holds up nobody else."""
+        with self.guard.encrypt(request) as connection:
+            super().finish_request(connection, client_address)
 
     def handle_error(self, *_: object) -> None:
         """A client that goes away in the middle is no event."""
@@ -125,12 +134,22 @@ class Server:
         >>> server.close()
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        security: HttpSecurity | None = None,
+    ) -> None:
         """Listen on `host` and `port` (0 takes a free one).
 
+        The probes are open to all; the metrics, to those whom `security` lets in.
+
         Raises:
-            OSError: If the address cannot be had.
+            OSError: If the address cannot be had, or the certificate not be used.
         """
+        guard = Guard(security or HttpSecurity())
         metrics = make_wsgi_app(registry)
         probes: dict[str, Callable[[], tuple[bool, str]]] = {
             "/livez": health.live,
@@ -139,6 +158,9 @@ class Server:
 
         def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
+            if path == "/metrics" and not guard.allows(environ.get("HTTP_AUTHORIZATION", "")):
+                start("401 Unauthorized", [("WWW-Authenticate", guard.challenge)])
+                return [b"expected the user or token that http.* names\n"]
             if path == "/metrics":
                 answer: Iterable[bytes] = metrics(environ, start)
                 return answer
@@ -151,6 +173,7 @@ class Server:
             return [f"{why}\n".encode()]
 
         self._server = make_server(host, port, app, _Threaded, _Quiet)
+        self._server.guard = guard
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

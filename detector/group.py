@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from detector.cluster import Cluster, client_options
 from detector.records import Partition
 
 with warnings.catch_warnings():
@@ -21,7 +22,7 @@ ANSWER_MS = 5000
 class Subscription:
     """How to join a consumer group; see `settings.Kafka` for the fields."""
 
-    bootstrap_servers: str
+    bootstrap_servers: str | Cluster
     topic: str
     group: str
     max_poll_records: int = 5000
@@ -33,7 +34,7 @@ class Subscription:
     def client_options(self) -> dict[str, Any]:
         """Return what kafka-python calls these, and the defaults of its that do harm."""
         return {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
+            **client_options(self.bootstrap_servers),
             "group_id": self.group,
             "group_instance_id": self.group_instance_id,
             "enable_auto_commit": False,

@@ -7,10 +7,11 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,22 +21,19 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
+from detector.protection import File, HttpSecurity, KafkaSecurity, Table
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
+SECRET = re.compile("password|token|secret")
+HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Table(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Kafka(Table):
+class Kafka(KafkaSecurity):
     """Where readings come from."""
 
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated.")
@@ -134,7 +132,7 @@ class State(Table):
     )
 
 
-class Http(Table):
+class Http(HttpSecurity):
     """/metrics, /livez and /readyz."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -155,11 +153,22 @@ class Settings(BaseSettings):
     """All of it, checked and frozen."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, frozen=True, extra="forbid"
+        env_prefix=PREFIX,
+        env_nested_delimiter=SEPARATOR,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     model: Path = Field(description="The ONNX file that `training fit` wrote.")
     model_threads: int = Field(1, ge=1, le=256, description="Cores a step of the model may use.")
+    model_max_bytes: int = Field(256 << 20, ge=1, description="A larger model file is not read.")
+    model_public_key: File | None = Field(
+        None, description="PEM: Ed25519 key; MODEL.sig, where there is one, must be by its owner."
+    )
+    require_signature: bool = Field(
+        default=False, description="Refuse a model without MODEL.sig; needs model_public_key."
+    )
     kafka: Kafka = Kafka()
     input: Input = Input()
     judge: Judge = Judge()
@@ -169,6 +178,13 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        if self.require_signature and self.model_public_key is None:
+            msg = "expected model_public_key with require_signature, saw none"
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -269,6 +285,9 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         where = ".".join(map(str, fault["loc"]))
         variable = PREFIX + SEPARATOR.join(map(str, fault["loc"])).upper()
-        saw = "" if fault["type"] == "missing" else f", saw {str(fault['input'])[:80]!r}"
-        faults.append(f"{where} ({variable}): {fault['msg']}{saw}")
+        # What was put under an unknown name, or into a table, may be a secret.
+        shown = fault["type"] not in HIDDEN_FAULTS and not SECRET.search(where)
+        saw = f", saw {str(fault['input'])[:80]!r}" if shown else ""
+        named = f"{where} ({variable}): " if where else ""  # several at once have no name
+        faults.append(f"{named}{fault['msg']}{saw}")
     return "; ".join(faults) + "; `detector run --help` lists all settings"

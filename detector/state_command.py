@@ -8,6 +8,7 @@ from typing import TextIO
 
 from detector.changelog import KafkaChangelog
 from detector.clock import SystemClock
+from detector.cluster import Cluster
 from detector.errors import SettingsRejected
 from detector.inspection import Carried, carried
 from detector.restore import Kept
@@ -25,7 +26,8 @@ def read_state(settings: Settings) -> Iterator[Carried]:
         ConnectionLost: If the broker does not answer.
         SettingsRejected: If there is no changelog, or it cannot be read.
     """
-    servers, topic = settings.kafka.bootstrap_servers, state_topic(settings)
+    kafka, topic = settings.kafka, state_topic(settings)
+    servers = Cluster(kafka.bootstrap_servers, kafka)
     partitions = partitions_of(servers, topic)
     if not partitions:
         msg = (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from detector.cluster import Cluster, client_options, explain, shake_hands
 from detector.errors import ConnectionLost, SettingsRejected
 
 with warnings.catch_warnings():
@@ -25,17 +26,20 @@ CHANGELOG_CONFIGS = {
 }
 
 
-def probe(bootstrap_servers: str) -> None:
-    """Make sure that somebody listens, before the client tries: it leaks a thread if nobody does.
+def probe(bootstrap_servers: str | Cluster) -> None:
+    """Make sure that somebody listens whom we trust, before the client tries.
+
+    It leaks a thread if nobody does, and does not say why it cannot connect.
 
     Raises:
         ConnectionLost: If none of the servers does.
     """
     refusals = []
-    for server in bootstrap_servers.split(","):
+    for server in str(bootstrap_servers).split(","):
         host, _, port = server.strip().rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), PROBE_S):
+            with socket.create_connection((host.strip("[]"), int(port)), PROBE_S) as sock:
+                shake_hands(bootstrap_servers, sock, host.strip("[]"))
                 return
         except (OSError, ValueError) as error:
             refusals.append(f"{server}: {error}")
@@ -43,7 +47,7 @@ def probe(bootstrap_servers: str) -> None:
     raise ConnectionLost(msg)
 
 
-def topics_of(bootstrap_servers: str) -> set[str]:
+def topics_of(bootstrap_servers: str | Cluster) -> set[str]:
     """Return the names of a cluster's topics.
 
     Raises:
@@ -56,7 +60,7 @@ def topics_of(bootstrap_servers: str) -> set[str]:
         raise connection_lost(bootstrap_servers, error) from error
 
 
-def partitions_of(bootstrap_servers: str, topic: str) -> int:
+def partitions_of(bootstrap_servers: str | Cluster, topic: str) -> int:
     """Return how many partitions a topic has; 0 where it does not exist.
 
     Raises:
@@ -71,7 +75,9 @@ def partitions_of(bootstrap_servers: str, topic: str) -> int:
         raise connection_lost(bootstrap_servers, error) from error
 
 
-def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int = -1) -> None:
+def create_topics(
+    bootstrap_servers: str | Cluster, topics: Sequence[str], partitions: int = -1
+) -> None:
     """Create the topics that are missing.
 
     Args:
@@ -93,7 +99,7 @@ def create_topics(bootstrap_servers: str, topics: Sequence[str], partitions: int
         raise connection_lost(bootstrap_servers, error) from error
 
 
-def ensure_changelog(bootstrap_servers: str, topic: str, input_topic: str) -> None:
+def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, input_topic: str) -> None:
     """Make the changelog's topic, or let it grow, so that each input partition has its own.
 
     Raises:
@@ -124,13 +130,12 @@ def ensure_changelog(bootstrap_servers: str, topic: str, input_topic: str) -> No
         raise SettingsRejected(msg)
 
 
-def _admin(bootstrap_servers: str) -> Any:  # noqa: ANN401 - the client ships no types
+def _admin(bootstrap_servers: str | Cluster) -> Any:  # noqa: ANN401 - the client ships no types
     probe(bootstrap_servers)
-    servers = bootstrap_servers.split(",")
-    return closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000))
+    options = client_options(bootstrap_servers)
+    return closing(KafkaAdminClient(bootstrap_timeout_ms=5000, **options))
 
 
-def connection_lost(bootstrap_servers: str, error: KafkaError) -> ConnectionLost:
+def connection_lost(bootstrap_servers: str | Cluster, error: KafkaError) -> ConnectionLost:
     """Return what the loop waits out, saying what the client said."""
-    what = f"{type(error).__name__}: {' '.join(map(str, error.args))}"
-    return ConnectionLost(f"expected Kafka at {bootstrap_servers} to answer, saw {what}")
+    return ConnectionLost(explain(bootstrap_servers, error))

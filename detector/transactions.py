@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
+from detector.cluster import Cluster
 from detector.emit import ACKNOWLEDGE_TIMEOUT_S, KafkaSink, Sink
 from detector.errors import Displaced, MembershipLost
 from detector.records import Message, Partition
@@ -61,7 +62,7 @@ class TransactionalSink(KafkaSink):
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        bootstrap_servers: str | Cluster,
         topics: Sequence[str],
         transactional_id: str,
         timeout_s: float,

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detector.errors import Refused, SettingsRejected
 from detector.model import load
+from detector.signature import sign
 from training.benchmark import command as benchmark
 from training.compare import compare, kinds_of
 from training.config import Config, DataChannel, Kind, read_config
@@ -102,6 +103,12 @@ def _export(options: argparse.Namespace) -> int:
     output = options.output or options.run / "model.onnx"
     exported = export(model, about, sample, output)
     print(f"wrote {output} (version {exported.manifest.version[:12]})")
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    load(options.model)  # what is signed is a model, and works
+    print(f"wrote {sign(options.model, options.key)}")
     return 0
 
 
@@ -207,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("export", _export, "make the model file of a run again")
     sub.add_argument("run", type=Path, metavar="RUN", help="run folder, as `fit` left it")
     sub.add_argument("--output", type=Path, help="file (RUN/model.onnx)")
+    sub = add("sign", _sign, "sign a model file; its signature is written beside it")
+    sub.add_argument("model", type=Path, metavar="MODEL.onnx")
+    sub.add_argument("--key", type=Path, required=True, help="PEM: Ed25519 private key")
     return parser
 
 

@@ -109,7 +109,7 @@ def _golden(model: Autoencoder, trace: Floats) -> Golden:
     said, _ = model.sequence(torch.from_numpy(trace).unsqueeze(0), model.fresh(1))
     columns = {name: getattr(said, name)[0].tolist() for name in said._fields}
     x = [[None if np.isnan(cell) else cell for cell in row] for row in trace.tolist()]
-    return Golden.model_validate({"x": x, **columns})
+    return Golden.model_validate({"x": x, "unit": model.scale.tolist(), **columns})
 
 
 @torch.no_grad()
@@ -131,7 +131,7 @@ def _prove_equal(model: Autoencoder, loaded: OnnxModel, trace: Floats) -> None:
             column.append(getattr(step, name))
     for name, column in stepped.items():
         want, got = getattr(said, name)[0].numpy(), np.concatenate(column)
-        unit = np.maximum(1, model.scale.numpy()) if name == "expected" else 1
+        unit = np.maximum(loaded.manifest.golden.unit, 1) if name == "expected" else 1
         off = np.abs(want - got) / np.maximum(np.abs(want), unit)
         if name == "expected":
             off *= ~(events & ((off > GOLDEN_TOLERANCE).mean(0) < TIES))

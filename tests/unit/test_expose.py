@@ -1,6 +1,8 @@
 """The probes and the metrics, over real HTTP; readiness, to a real socket."""
 
+import base64
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from fakes import ManualClock
 from prometheus_client import CollectorRegistry, Counter
 
 from detector.expose import Health, Server, notifier
+from detector.protection import HttpSecurity
 
 
 @dataclass
@@ -21,15 +24,17 @@ class Daemon:
     clock: ManualClock = field(default_factory=ManualClock)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     told: list[str] = field(default_factory=list)
+    security: HttpSecurity | None = None
 
     def __post_init__(self) -> None:
         self.health = Health(self.clock, 60, self.told.append)
-        self.server = Server("127.0.0.1", 0, self.registry, self.health)
+        self.server = Server("127.0.0.1", 0, self.registry, self.health, self.security)
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, authorization: str = "") -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.server.port}{path}"
+        asked = urllib.request.Request(url, headers={"Authorization": authorization})
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 - http, as above
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -140,3 +145,62 @@ def test_states_reach_systemds_socket(tmp_path: Path, *, abstract: bool) -> None
 @pytest.mark.parametrize("address", [None, ""])
 def test_where_nobody_listens_nothing_is_told(address: str | None) -> None:
     notifier(address)("READY=1")
+
+
+def header(kind: str, text: str) -> str:
+    return f"{kind} {base64.b64encode(text.encode()).decode() if kind == 'Basic' else text}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "good", "bad"),
+    [
+        ("password", header("Basic", "prom:horse"), header("Basic", "prom:house")),
+        ("password", header("basic", "cHJvbTpob3JzZQ=="), header("Bearer", "horse")),
+        ("token", header("Bearer", "horse"), header("Bearer", "house")),
+        ("token", header("Bearer", "horse"), header("Basic", "prom:horse")),
+        ("token", header("Bearer", "horse"), "Bearer \xff"),
+    ],
+)
+def test_metrics_are_for_those_who_know_the_secret_and_probes_for_all(
+    tmp_path: Path, settings: str, good: str, bad: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("horse\n")
+    security = (
+        HttpSecurity(username="prom", password_file=file)
+        if settings == "password"
+        else HttpSecurity(token_file=file)
+    )
+    made = Daemon(security=security)
+    try:
+        made.health.beat()
+        assert made.get("/livez")[0] == 200
+        assert made.get("/readyz")[0] == 503
+        for refused in ("", bad, "Basic", "Basic ?"):
+            status, said = made.get("/metrics", refused)
+            assert (status, "horse" in said) == (401, False)
+        assert made.get("/metrics", good)[0] == 200
+        file.write_text("other")  # rotated
+        assert made.get("/metrics", good)[0] == 401
+        file.unlink()
+        assert made.get("/metrics", good)[0] == 401
+    finally:
+        made.server.close()
+
+
+def test_a_port_with_a_certificate_speaks_tls_alone(tmp_path: Path) -> None:
+    authority = pytest.importorskip("secured").Authority(tmp_path)
+    made = Daemon(security=HttpSecurity(certfile=authority.issue("detector")))
+    try:
+        with socket.create_connection(("127.0.0.1", made.server.port)):  # says nothing
+            url = f"https://localhost:{made.server.port}/metrics"
+            trusting = ssl.create_default_context(cafile=authority.file)
+            with urllib.request.urlopen(url, timeout=5, context=trusting) as answer:
+                assert answer.status == 200
+            with pytest.raises(OSError, match=r"."):
+                made.get("/metrics")
+            authority.issue("detector", days=-1)  # the file was replaced
+            with pytest.raises(urllib.error.URLError, match="expired"):
+                urllib.request.urlopen(url, timeout=5, context=trusting)
+    finally:
+        made.server.close()

@@ -158,6 +158,14 @@ WRONG = {
     ),
     "a golden trace cut short": (golden("expected", lambda rows: rows[:-1]), "golden"),
     "a golden trace of fewer channels": (golden("x", lambda x: [r[1:] for r in x]), "golden"),
+    "a golden trace with a unit less": (
+        golden("unit", lambda u: u[1:]),
+        r"golden\.unit to be \[6]",
+    ),
+    "an expectation off": (
+        golden("expected", lambda rows: [[rows[0][0] + 1.0, *rows[0][1:]], *rows[1:]]),
+        r"expected\[0]",
+    ),
     "a ragged golden trace": (golden("x", lambda x: [x[0][1:], *x[1:]]), "golden"),
     "no golden trace": (
         change(golden={name: [] for name in ("x", "expected", "residual", "score")}),
@@ -177,6 +185,15 @@ def test_a_wrong_manifest_is_refused(
     assert re.search(says, message)
     assert ", saw " in message
     assert "export" in message.split(";")[-1]
+
+
+def test_what_is_expected_may_be_off_by_a_little_of_what_a_channel_varies_by(
+    content: bytes, manifest: Manifest, tmp_path: Path
+) -> None:
+    off = golden("expected", lambda rows: [[rows[0][0] + 1.0, *rows[0][1:]], *rows[1:]])
+    pascals = golden("unit", lambda unit: [20_000, *unit[1:]])
+    graph = content[: manifest["graph_bytes"]]
+    load(write(tmp_path / "m.onnx", graph, pascals(off(manifest))))
 
 
 def test_a_fixed_batch_is_refused(content: bytes, manifest: Manifest, tmp_path: Path) -> None:

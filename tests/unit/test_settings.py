@@ -159,6 +159,14 @@ def test_replicas_of_one_group_have_one_fingerprint_unless_they_would_act_differ
     for name in ("MODEL", "KAFKA__GROUP_INSTANCE_ID", "HTTP__HOST", "LOG__LEVEL"):
         environment.setenv(f"DETECTOR_{name}", "error")
     assert fingerprint(read_settings()) == first
+    environment.setenv("DETECTOR_KAFKA__SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    environment.setenv("DETECTOR_KAFKA__SASL_MECHANISM", "PLAIN")
+    environment.setenv("DETECTOR_KAFKA__SASL_USERNAME", "us")
+    told = set()
+    for password in ("hunter2", "correct horse"):  # nobody shall guess it from its hash
+        environment.setenv("DETECTOR_KAFKA__SASL_PASSWORD", password)
+        told.add(fingerprint(read_settings()))
+    assert len(told) == 1
     environment.setenv("DETECTOR_JUDGE__OPEN_AFTER", "2")
     other = fingerprint(read_settings())
     assert other != first
