@@ -15,6 +15,7 @@ from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
+from detector.promote import promote
 from detector.settings import Judge, describe, read_settings
 from detector.state_command import export, ls, show
 
@@ -35,7 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
     set_up_logs(settings.log.level, settings.log.format)
-    return run(settings)
+    return run(settings, lambda: read_settings(options.config, model=options.model))
+
+
+def _promote(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=options.model)
+    print(promote(settings, options.candidate))
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -142,10 +149,26 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", type=Path, help="TOML file with settings")
         sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
+    _add_promote(commands)
     _add_score(commands)
     _add_memory(commands)
     _add_state(commands)
     return parser
+
+
+def _add_promote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "promote",
+        help="put a candidate in the place of the model; a running daemon takes it on",
+        description="Put a candidate in the place of the model file, whole or not at all, and "
+        "keep the one before beside it as MODEL.previous. A daemon that runs takes it on. "
+        "Settings as for `detector run`.",
+        epilog="to roll back: detector promote MODEL.previous",
+    )
+    sub.add_argument("candidate", type=Path, nargs="?", help="the file (DETECTOR_SHADOW__MODEL)")
+    sub.add_argument("--config", type=Path, help="TOML file with settings")
+    sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+    sub.set_defaults(command=_promote)
 
 
 def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -4,6 +4,7 @@ import signal
 import ssl
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
 
@@ -29,14 +30,19 @@ from detector.expose import Health, Server, notifier
 from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
+from detector.logs import set_up_logs
 from detector.metrics import Metrics
-from detector.model import OnnxModel
+from detector.model import OnnxModel, StepModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
+from detector.reload import Reload
+from detector.renewal import settings_file
+from detector.scorer import Scorer
 from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
+from detector.succession import Outside
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.validate import Format, format_of
@@ -48,12 +54,18 @@ EXIT_BAD_INPUT = 3
 log = structlog.get_logger()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, read: Callable[[], Settings]) -> int:
     """Run until asked to stop; return the exit code.
+
+    Args:
+        settings: What to start with.
+        read: Reads them again, when their file has changed.
 
     Raises:
         Refused: If the settings, the model or the state are not ones to start with.
     """
+    reload = Reload(settings, read, scorer_of, settings_file(), _tune)  # sees what changes from now
+    signal.signal(signal.SIGHUP, lambda *_: reload.hurry())
     model = load_trusted(settings)
     manifest, clock = model.manifest, SystemClock()
     metrics = _metrics(settings, manifest, clock)
@@ -65,10 +77,11 @@ def run(settings: Settings) -> int:
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
-    pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
+    pipeline = _pipeline(settings, model, source, delivery, changelog, recorder, clock, reload)
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(pipeline)
+    reload.start(model)
     log.info(
         "started",
         model=manifest.name,
@@ -84,6 +97,7 @@ def run(settings: Settings) -> int:
         return _explain(error)
     finally:
         health.notify("STOPPING=1")
+        reload.close()
         source.close()
         sink.close()
         if changelog is not None:
@@ -104,6 +118,12 @@ def keeping_of(settings: Settings) -> Keeping:
     )
 
 
+def scorer_of(settings: Settings, model: StepModel) -> Scorer:
+    """Return a model with what decodes for it and judges it."""
+    manifest = model.manifest
+    return Scorer(Engine(model, rules_of(manifest, settings.judge)), _format(manifest, settings))
+
+
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:
     """Return when to open and close an alert."""
     return rules(
@@ -114,6 +134,11 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
     )
+
+
+def _tune(settings: Settings) -> None:
+    """Apply settings that have changed to what is the process's own."""
+    set_up_logs(settings.log.level, settings.log.format)
 
 
 def _explain(error: DetectorError) -> int:
@@ -143,7 +168,6 @@ def _stop_on_signals(pipeline: Pipeline) -> None:
 def _metrics(settings: Settings, manifest: Manifest, clock: Clock) -> Metrics:
     """Return the metrics, with those set that never change."""
     metrics = Metrics(manifest.kinds)
-    metrics.model.labels(manifest.name, manifest.version[:12]).set(1)
     metrics.config.labels(fingerprint(settings)).set(1)
     metrics.build.labels(version("sensor-anomaly-detector")).set(1)
     metrics.max_streams.set(settings.state.max_streams)
@@ -172,7 +196,9 @@ def _serve(settings: Settings, metrics: Metrics, health: Health) -> Server:
 
 def _topics(settings: Settings) -> Topics:
     output = settings.output
-    return Topics(output.alerts_topic, output.dead_letters_topic, output.scores_topic)
+    return Topics(
+        output.alerts_topic, output.dead_letters_topic, output.scores_topic, settings.shadow.topic
+    )
 
 
 def _pipeline(
@@ -181,23 +207,24 @@ def _pipeline(
     source: Source,
     delivery: Delivery,
     changelog: KafkaChangelog | None,
-    keeping: Keeping,
     recorder: Recorder,
     clock: Clock,
+    outside: Outside,
 ) -> Pipeline:
-    manifest = model.manifest
+    scorer = scorer_of(settings, model)
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge)),
+        engine=scorer.engine,
         delivery=delivery,
-        form=_format(manifest, settings),
+        form=scorer.form,
         topics=_topics(settings),
-        keeping=keeping,
+        keeping=keeping_of(settings),
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
         recorder=recorder,
         clock=clock,
         timing=_timing(settings),
+        outside=outside,
     )
 
 
@@ -215,7 +242,7 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
         lines = LineSink(sys.stdout)
         return lines, AtLeastOnce(source, lines)
     topics, kafka = _topics(settings), settings.kafka
-    names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores])]
+    names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores, topics.shadow])]
     if settings.delivery.guarantee == "at_least_once":
         sink = KafkaSink(_cluster(settings), names)
         return sink, AtLeastOnce(source, sink)

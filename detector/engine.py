@@ -170,9 +170,11 @@ class Engine:
                 docket = before if status == "close" else verdicts.docket
                 for b, k in np.argwhere(where).tolist():
                     alert = self._alert(readings, now, docket, partition, status, b, k)
-                    if status == "close" and adopted:
-                        stream = readings.streams[int(readings.stream[now.reading[b]])]
-                        alert = replace(alert, id=adopted.pop((stream, k), alert.id))
+                    if status != "open" and adopted:
+                        whose = readings.streams[int(readings.stream[now.reading[b]])], k
+                        alert = replace(alert, id=adopted.get(whose, alert.id))
+                        if status == "close":
+                            adopted.pop(whose, None)
                     said.append((int(now.reading[b]), alert))
         return said
 

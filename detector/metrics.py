@@ -12,6 +12,7 @@ from prometheus_client import ProcessCollector
 from detector.instruments import Table
 from detector.records import Severity, Status
 from detector.restore import OUTCOMES
+from detector.scorer import Fate, What
 from detector.validate import REASONS
 
 # What the loop's time is divided into.
@@ -46,6 +47,7 @@ class Metrics:
         self._place(table)
         self._broker(table)
         self._what_runs(table)
+        self._what_changes(table, kinds)
         ProcessCollector(registry=self.registry)
 
     def _input(self, table: Table) -> None:
@@ -215,3 +217,31 @@ class Metrics:
             "detector_watchdog_limit_seconds", "The process is ended when the loop stands still "
             "for so long.",
         )  # fmt: skip
+
+    def _what_changes(self, table: Table, kinds: Sequence[str]) -> None:
+        table.section = "What changes while it runs"
+        self.reloads = table.counter(
+            "detector_reloads_total",
+            "Attempts to change model, candidate or settings without a restart.",
+            what=get_args(What), outcome=get_args(Fate),
+        )  # fmt: skip
+        self.shadow = table.gauge(
+            "detector_shadow_info",
+            "1 for a model that scores beside the one in use: the `next` one, or a `candidate`.",
+            role=(), name=(), version=(),
+        )  # fmt: skip
+        self.awaiting = table.gauge(
+            "detector_awaiting_partitions", "Partitions that the next model does not judge yet."
+        )
+        self.shadow_alerts = table.counter(
+            "detector_shadow_alerts_total", "Alerts the candidate would have opened.", kind=kinds
+        )
+        self.shadow_readings = table.counter(
+            "detector_shadow_readings_total",
+            "Readings past both models' warm-up: who has an alert open then.",
+            alerting=("none", "both", "judging", "candidate"),
+        )
+        self.rank_correlation = table.gauge(
+            "detector_shadow_rank_correlation",
+            "Spearman's, of how rare both models find a reading; over the last 4,096.",
+        )

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from detector.artifact import Manifest
 from detector.changelog import Changelog
 from detector.clock import Clock
 from detector.errors import ConnectionLost
@@ -11,6 +10,8 @@ from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Partition, Polled
+from detector.restore import made_by
+from detector.scorer import Scorer
 from detector.snapshot import Origin
 from detector.source import Source
 
@@ -24,6 +25,7 @@ class Ownership:
     Attributes:
         held: Each from its assignment to its revocation.
         ledger: Their positions.
+        scorers: Models that may judge them; the first one shall.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Ownership:
         recorder: Recorder,
         clock: Clock,
         keeping: Keeping,
-        manifest: Manifest,
+        scorer: Scorer,
     ) -> None:
         """Wire it; without a changelog every partition begins anew."""
         self.held: dict[Partition, Held] = {}
@@ -45,7 +47,7 @@ class Ownership:
         self._recorder = recorder
         self._clock = clock
         self._keeping = keeping
-        self._manifest = manifest
+        self.scorers: tuple[Scorer, ...] = (scorer,)
 
     @property
     def loading(self) -> list[Held]:
@@ -124,8 +126,9 @@ class Ownership:
                     self.go_live(held)
 
     def _await(self, partition: Partition, went_back_to: int | None = None) -> None:
-        origin, now_s = Origin(self._manifest, partition), self._clock.monotonic_s()
-        self.held[partition] = Held(origin, now_s, went_back_to=went_back_to)
+        scorer, now_s = self.scorers[0], self._clock.monotonic_s()
+        origin = Origin(scorer.manifest, partition)
+        self.held[partition] = Held(origin, now_s, scorer, went_back_to=went_back_to)
 
     def _begin_those_waiting(self) -> None:
         """Begin to load what was assigned; one that has to wait holds up no other."""
@@ -153,6 +156,10 @@ class Ownership:
     def _resume(self, held: Held) -> None:
         """Start a partition with the state that was kept, or without."""
         partition, now_s = held.origin.partition, self._clock.monotonic_s()
+        version = made_by(held.kept)
+        known = [one for one in self.scorers if one.manifest.version == version]
+        held.scorer = (known or self.scorers)[0]
+        held.origin = Origin(held.scorer.manifest, partition)
         resumed = held.resume(now_s, self._keeping.interval_s)
         if resumed.outcome == "restored":
             self.ledger.begin(partition, resumed.start or 0, resumed.live_from)

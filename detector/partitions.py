@@ -6,13 +6,15 @@ replaying  records come that were said already: the state moves in silence
 live       what its records cause is said
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from detector.records import US_PER_S, Alert, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
+from detector.scorer import Scorer
+from detector.shadow import Shadow
 from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Origin
 from detector.state import DOCKET, Arena, Docket
 
@@ -46,16 +48,19 @@ class Held:
     Attributes:
         origin: Whose state it is.
         assigned_s: When it was assigned, on the loop's stopwatch.
+        scorer: The model that judges it.
         bounds: Of the input, once they are known.
         phase: See the module.
         arena: Its state, once it is loaded.
         live_from: Offset of the first record whose consequences are not said yet.
         due_s: When its next checkpoint is due, on the loop's stopwatch.
         went_back_to: The first offset of an input topic that was made anew; None otherwise.
+        shadow: Another model beside it.
     """
 
     origin: Origin
     assigned_s: float
+    scorer: Scorer
     bounds: Bounds = NOT_KNOWN
     kept: Kept = field(default_factory=Kept)
     phase: Literal["waiting", "loading", "replaying", "live"] = "waiting"
@@ -63,6 +68,7 @@ class Held:
     live_from: int = 0
     due_s: float = 0.0
     went_back_to: int | None = None
+    shadow: Shadow | None = None
     _said: Said | None = None
     _slot: int = 0
     _stale: frozenset[bytes] = frozenset()
@@ -90,6 +96,24 @@ class Held:
         corrected = self._said.overrule(self.arena) if self._said else 0
         self._said = None
         return corrected
+
+    def succeed(self, scorer: Scorer, arena: Arena) -> "Held":
+        """Return it as another model has it; it is so when its checkpoint is delivered.
+
+        Args:
+            scorer: That model.
+            arena: Its state: this one's, or another of which nothing was kept yet.
+        """
+        left = range(arena.slabs, self.arena.slabs)
+        stale = self._stale | {b"%b%d" % (SLAB, number) for number in left}
+        return replace(
+            self,
+            origin=Origin(scorer.manifest, self.origin.partition),
+            scorer=scorer,
+            arena=arena,
+            shadow=self.shadow if arena is self.arena else None,
+            _stale=frozenset(stale),
+        )
 
     def first_mark(self, topic: str, offset: int) -> list[Message]:
         """Return what makes the state before a new partition's first record one to go back to.
@@ -134,24 +158,29 @@ class Held:
             How many went.
         """
         excess = -(-max(streams - keeping.max_streams, 0) * len(self.arena) // max(streams, 1))
-        return self.arena.evict(max(self.arena.newest_us - keeping.ttl_us, 0), excess)
+        since_us = max(self.arena.newest_us - keeping.ttl_us, 0)
+        if self.shadow is not None:
+            self.shadow.arena.evict(since_us, excess)
+        return self.arena.evict(since_us, excess)
 
     def checkpoint(self, topic: str, offset: int) -> list[Message]:
         """Return the records that make the changelog's state that before record `offset`.
 
         Call `checkpointed` when they are delivered.
         """
-        slabs: dict[bytes, bytes | None] = dict.fromkeys(self._stale)
+        kept: dict[bytes, bytes | None] = {}
+        adopted = list(self.arena.adopted.items())
+        # Before the rows that they explain: at least once, a crash may leave only a part.
+        for start in range(0, len(adopted), PORTION):
+            some = adopted[start : start + PORTION]
+            kept[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
         for slab in self.arena.touched():
             alive = any(slab.streams)
             value = self.origin.slab(slab, offset) if alive else None
-            slabs[b"%b%d" % (SLAB, slab.number)] = value
-        adopted = list(self.arena.adopted.items())
-        for start in range(0, len(adopted), PORTION):
-            some = adopted[start : start + PORTION]
-            slabs[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
-        slabs[MARK] = self.origin.mark(offset)
-        return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
+            kept[b"%b%d" % (SLAB, slab.number)] = value
+        kept |= dict.fromkeys(sorted(self._stale - kept.keys() - {MARK}))
+        kept[MARK] = self.origin.mark(offset)
+        return [Message(topic, key, value, partition=self.number) for key, value in kept.items()]
 
     def checkpointed(self) -> None:
         """Note that the last checkpoint is delivered."""

@@ -16,7 +16,9 @@ from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
+from detector.scorer import Scorer
 from detector.source import Source
+from detector.succession import Outside, Succession
 from detector.validate import Format
 
 RELIEF_S = 1.0  # between two evictions while there are too many streams
@@ -24,11 +26,12 @@ RELIEF_S = 1.0  # between two evictions while there are too many streams
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where what is said goes; no scores where their topic is None."""
+    """Where what is said goes; no scores, or alerts of a shadow, where their topic is None."""
 
     alerts: str
     dead_letters: str
     scores: str | None = None
+    shadow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,11 @@ class Pipeline:
         recorder: Recorder,
         clock: Clock,
         timing: Timing,
+        outside: Outside | None = None,
     ) -> None:
         """Wire the stages."""
         self._source = source
-        self._engine = engine
         self._delivery = delivery
-        self._form = form
         self._topics = topics
         self._keeping = keeping
         self._limit = limit
@@ -81,7 +83,10 @@ class Pipeline:
         self._timing = timing
         self._patience = Patience(recorder, clock, timing.shutdown_s)
         self._owned = Ownership(
-            source, changelog, self._patience, recorder, clock, keeping, engine.model.manifest
+            source, changelog, self._patience, recorder, clock, keeping, Scorer(engine, form)
+        )
+        self._succession = Succession(
+            self._owned, outside, recorder.announcements, clock, limit, topics.shadow
         )
         self._ledger = self._owned.ledger
         self._committed_s = self._relief_s = clock.monotonic_s()
@@ -126,6 +131,7 @@ class Pipeline:
             self._commit()
         self._recorder.done()
         self._checkpoint_one()
+        self._renew()
         self._recorder.beat()
 
     def _poll(self) -> Polled:
@@ -165,8 +171,9 @@ class Pipeline:
     def _replay(self, held: Held, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
         with self._recorder.timed("replay"):
-            readings = decode(chunk, self._form).readings
-            outcome = self._engine.run(held.arena, readings, chunk.partition)
+            readings = decode(chunk, held.scorer.form).readings
+            outcome = held.scorer.engine.run(held.arena, readings, chunk.partition)
+            self._succession.warm(held, chunk, readings)
         self._ledger.note_read(chunk.partition, chunk.next_offset)
         self._recorder.replayed(outcome)
 
@@ -176,19 +183,21 @@ class Pipeline:
         if changelog:
             messages += held.first_mark(changelog, int(chunk.offsets[0]))
         with self._recorder.timed("decode"):
-            decoded = decode(chunk, self._form)
+            decoded = decode(chunk, held.scorer.form)
         self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._recorder.timed("score"):
-            outcome = self._engine.run(
-                held.arena, decoded.readings, partition, keep_trace=topics.scores is not None
+            trace = topics.scores is not None or self._succession.compares(held)
+            outcome = held.scorer.engine.run(
+                held.arena, decoded.readings, partition, keep_trace=trace
             )
+            messages += self._succession.beside(held, chunk, decoded.readings, outcome)
         self._ledger.note_read(partition, chunk.next_offset)
-        self._recorder.scored(chunk, decoded, outcome)
+        self._recorder.scored(chunk, decoded, outcome, held.scorer.manifest)
         messages += [alert_message(alert, topics.alerts) for alert in outcome.alerts]
         messages += [dead_letter(bad, chunk, topics.dead_letters) for bad in decoded.bad]
         if topics.scores is not None and outcome.trace is not None:
-            manifest = self._engine.model.manifest
-            messages += score_messages(decoded.readings, outcome.trace, manifest, topics.scores)
+            about = held.scorer.manifest
+            messages += score_messages(decoded.readings, outcome.trace, about, topics.scores)
         if changelog:
             messages += held.judged(changelog, outcome.alerts, chunk.next_offset)
         return messages
@@ -231,17 +240,32 @@ class Pipeline:
             self._relief_s = now_s + RELIEF_S
             self._checkpoint(held)
 
-    def _checkpoint(self, held: Held) -> None:
-        """Write the slabs of a partition that were touched since its last checkpoint."""
+    def _renew(self) -> None:
+        """Take what is new from outside, and let a partition go over to another model."""
+        self._succession.take()
+        heir = self._succession.heir()
+        if heir is not None and self._checkpoint(heir, heir=True):
+            self._succession.install(heir)
+
+    def _checkpoint(self, held: Held, *, heir: bool = False) -> bool:
+        """Write the slabs of a partition that were touched since its last checkpoint.
+
+        Args:
+            held: The partition.
+            heir: It is so once this is written: even if nothing was read since the last one.
+
+        Returns:
+            False if that was not kept, because the group moves.
+        """
         partition, changelog = held.origin.partition, self._keeping.topic
         held.due_s = self._clock.monotonic_s() + self._keeping.interval_s
         offset = self._ledger.read.get(partition)
-        if offset is None or offset == self._ledger.checkpointed.get(partition):
-            return
+        if offset is None or (offset == self._ledger.checkpointed.get(partition) and not heir):
+            return True
         evicted = held.evict(self._keeping, self._owned.streams)
         if not changelog:
             self._recorder.evicted(evicted)
-            return
+            return True
         messages = held.checkpoint(changelog, offset)
         positions = {**self._ledger.due(), partition: offset}
         try:
@@ -251,9 +275,10 @@ class Pipeline:
             raise
         except MembershipLost as error:  # as in `_commit`
             self._recorder.dropped(error)
-            return
+            return False
         held.checkpointed()
         self._ledger.checkpointed[partition] = offset
         size = sum(len(message.value or b"") for message in messages)
         self._recorder.checkpointed(size)
         self._recorder.evicted(evicted)
+        return True

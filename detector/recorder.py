@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import structlog
 
+from detector.announcements import Announcements
 from detector.artifact import Manifest
 from detector.clock import Clock
 from detector.engine import Outcome
@@ -30,7 +31,8 @@ class Recorder:
     """Turns facts into metrics, probes and lines."""
 
     def __init__(self, metrics: Metrics, health: Health, clock: Clock, manifest: Manifest) -> None:
-        """Wire it to those who watch; `manifest` says what scores mean."""
+        """Wire it to those who watch; `manifest` names the evidence."""
+        self.announcements = Announcements(metrics, manifest)
         self._metrics = metrics
         self._health = health
         self._clock = clock
@@ -130,8 +132,8 @@ class Recorder:
                 streams=overruled,
             )
 
-    def scored(self, chunk: Chunk, decoded: Decoded, outcome: Outcome) -> None:
-        """What came of a chunk's records."""
+    def scored(self, chunk: Chunk, decoded: Decoded, outcome: Outcome, manifest: Manifest) -> None:
+        """What came of a chunk's records; `manifest` says what their scores mean."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
         metrics.poll_records.observe(len(chunk.values))
@@ -152,7 +154,7 @@ class Recorder:
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
-            for k, calibration in enumerate(self._calibration):
+            for k, calibration in enumerate(manifest.calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
             self._ts_us += outcome.ts_us
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.records import Bounds, Ints, alert_id
+from detector.adoption import Entries, adopt, adopted, judged, numbered
+from detector.records import Bounds, Ints
 from detector.snapshot import (
     ADOPTED,
     JUDGED,
@@ -60,11 +61,13 @@ class Said:
         streams: [R] of the rows of `docket`.
         docket: [R, K] at the mark.
         judged: Later ones, [K] each, by stream.
+        adopted: Ids of alerts that another model opened, at the mark; see `Arena`.
     """
 
     streams: list[bytes]
     docket: Docket
     judged: dict[bytes, Docket]
+    adopted: dict[tuple[bytes, int], str] = field(default_factory=dict)
 
     def overrule(self, arena: Arena) -> int:
         """Correct the dockets of alerts that a replay opened or closed, and nobody was told of.
@@ -82,7 +85,20 @@ class Said:
         wrong |= want["open"] & (now["since_offset"] != want["since_offset"])
         rows: Ints = np.flatnonzero(wrong.any(axis=1) & np.array([bool(s) for s in streams], bool))
         arena.correct(rows, np.where(wrong[rows], want[rows], now[rows]))
+        self._readopt(arena)
         return len(rows)
+
+    def _readopt(self, arena: Arena) -> None:
+        """Let ids of other models' alerts be known as long as these are open, and no longer."""
+        row_of = {stream: row for row, stream in enumerate(self.streams)}
+        _, now = arena.docket()
+        arena.adopted = {
+            (stream, k): id_
+            for (stream, k), id_ in self.adopted.items()
+            if (row := row_of.get(stream)) is not None
+            and now["open"][row, k]
+            and now["since_offset"][row, k] == self.docket["since_offset"][row, k]
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,13 @@ class Resumed:
     stale: frozenset[bytes] = frozenset()
 
 
+def made_by(kept: Kept) -> str | None:
+    """Return the version of the model whose state is kept; None where none can be read."""
+    value = kept.values.get(MARK)
+    mark = read_entry(value) if value is not None else None
+    return mark.model if isinstance(mark, Entry) else None
+
+
 def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None = None) -> Resumed:
     """Rebuild a partition's state, or begin a new one and say why.
 
@@ -127,8 +150,8 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         outcome = "recreated"
     if outcome != "restored":
         arena = _new_arena(origin)
-        if outcome in {"other_model", "behind", "recreated"}:
-            _adopt(arena, entries, origin, bounds)
+        if _can_adopt(outcome, entries):
+            adopt(arena, entries, origin, bounds)
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
         skips = outcome == "new" and bounds.first > bounds.start
         start = bounds.first if skips else went_back_to
@@ -140,16 +163,18 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
     arena = loaded
     kinds = origin.manifest.kinds
-    arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
+    arena.adopted = {
+        (s, kinds.index(k)): id_ for (s, k), id_ in adopted(entries, mark, mark.model).items()
+    }
     live_from = max(mark.offset, bounds.committed or 0)
-    later = _judged(entries, mark.offset, live_from)
-    judged = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
+    later = judged(entries, mark.offset, live_from)
+    rows = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
     slot = 1 + max((n for n, _ in later), default=-1)
-    said = Said(*arena.docket(), judged)
+    said = Said(*arena.docket(), rows, dict(arena.adopted))
     return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
 
 
-def _verdict(entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> tuple[str, str]:
+def _verdict(entries: Entries, origin: Origin, bounds: Bounds) -> tuple[str, str]:
     """Return one of `OUTCOMES`, and for a person why it is not `restored`."""
     mark = entries.get(MARK)
     if mark is None and bounds.committed is None:
@@ -159,10 +184,25 @@ def _verdict(entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) 
     damage = next((entry for entry in entries.values() if isinstance(entry, str)), "")
     if isinstance(mark, str) or damage:
         return "damaged", damage
-    models = {entry.model for entry in entries.values() if isinstance(entry, Entry)}
-    if len(models) > 1:
+    counting = [entry for key, entry in entries.items() if _counts(key, entry, mark)]
+    if len({entry.model for entry in counting if isinstance(entry, Entry)}) > 1:
         return "damaged", "expected the state of one model, saw that of several"
     return next(_misfits(mark, origin, bounds), ("restored", ""))
+
+
+def _counts(key: bytes, entry: Entry | str, mark: Entry) -> bool:
+    """Return whether an entry is part of the state that the mark, and what came since, make."""
+    if isinstance(entry, str) or number_of(key, SLAB) is not None:
+        return True
+    if number_of(key, ADOPTED) is not None:
+        return entry.offset == mark.offset
+    return number_of(key, JUDGED) is None or entry.offset > mark.offset
+
+
+def _can_adopt(outcome: str, entries: Entries) -> bool:
+    """Return whether what was open is known, although the state cannot be used."""
+    whole = all(isinstance(entry, Entry) for entry in entries.values())
+    return outcome in {"other_model", "behind", "recreated"} or (outcome == "damaged" and whole)
 
 
 def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str, str]]:
@@ -173,6 +213,9 @@ def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str,
     if mark.model != version:
         seen = f"expected state of model {version[:12]}, saw that of {mark.model[:12]}"
         yield "other_model", seen
+    if mark.kinds != origin.manifest.kinds:
+        seen = f"expected evidence of kinds {origin.manifest.kinds}, saw {mark.kinds}"
+        yield "other_model", seen
     if mark.offset < bounds.start:
         seen = f"expected input from offset {mark.offset} on, saw it begin at {bounds.start}"
         yield "behind", f"{seen}: retention was faster"
@@ -182,62 +225,12 @@ def _new_arena(origin: Origin) -> Arena:
     return Arena(origin.manifest.state_width, len(origin.manifest.kinds))
 
 
-def _loaded(entries: dict[bytes, Entry | str], origin: Origin) -> Arena | str:
+def _loaded(entries: Entries, origin: Origin) -> Arena | str:
     arena = _new_arena(origin)
-    for number, entry in sorted(_numbered(entries, SLAB), key=lambda pair: pair[0]):
+    for number, entry in sorted(numbered(entries, SLAB), key=lambda pair: pair[0]):
         slab = slab_of(number, entry, origin.manifest.state_width)
         if isinstance(slab, str):
             return slab
         arena.load(slab)
     arena.loaded()
     return arena
-
-
-def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> None:
-    """Keep what is open: it closes, under its own id, with its stream's next reading."""
-    mark = entries[MARK]
-    assert isinstance(mark, Entry)  # noqa: S101 - only asked for where there is one
-    live_from = max(mark.offset, bounds.committed or 0)
-    dockets = {
-        stream: row
-        for _, entry in [*_numbered(entries, SLAB), *_judged(entries, mark.offset, live_from)]
-        for stream, row in zip(entry.streams, docket_of(entry), strict=True)
-    }
-    known = _adopted(entries, mark)
-    kinds = origin.manifest.kinds
-    for stream, row in dockets.items():
-        for k, kind in enumerate(mark.kinds):
-            if row["open"][k] and kind in kinds:
-                since_us, offset = int(row["since_us"][k]), int(row["since_offset"][k])
-                id_ = known.get((stream, kind)) or alert_id(
-                    origin.partition, stream, kind, mark.model, since_us, offset
-                )
-                index, column = arena.rows([stream]), kinds.index(kind)
-                docket = arena.take(index).docket
-                docket[:, column] = row[k]
-                arena.correct(index, docket)
-                arena.adopted[stream, column] = id_
-
-
-def _adopted(entries: dict[bytes, Entry | str], mark: Entry) -> dict[tuple[bytes, str], str]:
-    """Return ids of alerts that other models opened, by stream and kind, as of the mark."""
-    return {
-        (stream, kind): id_
-        for _, entry in _numbered(entries, ADOPTED)
-        if entry.offset == mark.offset
-        for stream, kind, id_ in entry.adopted
-    }
-
-
-def _judged(entries: dict[bytes, Entry | str], after: int, up_to: int) -> list[tuple[int, Entry]]:
-    """Return the judged entries with after < offset <= up_to, in their order."""
-    judged = [pair for pair in _numbered(entries, JUDGED) if after < pair[1].offset <= up_to]
-    return sorted(judged, key=lambda pair: pair[1].offset)
-
-
-def _numbered(entries: dict[bytes, Entry | str], prefix: bytes) -> list[tuple[int, Entry]]:
-    return [
-        (number, entry)
-        for key, entry in entries.items()
-        if (number := number_of(key, prefix)) is not None and isinstance(entry, Entry)
-    ]

@@ -22,9 +22,9 @@ from pydantic_settings import (
 
 from detector.errors import SettingsRejected
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.renewal import CONFIG_VARIABLE, Reload, Shadow
 
 PREFIX = "DETECTOR_"
-CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
 SECRET = re.compile("password|token|secret")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
@@ -178,6 +178,8 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+    shadow: Shadow = Shadow()
+    reload: Reload = Reload()
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
@@ -245,13 +247,11 @@ def state_topic(settings: Settings) -> str:
 def fingerprint(settings: Settings) -> str:
     """Return a hash that tells apart replicas of one group that run on different settings.
 
-    What each replica may have for itself does not count: its name, its port, its log, and where
-    its model lies.
+    What each replica may have for itself does not count: its name, its port, its log, where its
+    model lies, and a candidate beside it.
     """
-    ours = settings.model_dump(
-        mode="json",
-        exclude={"model": True, "http": True, "log": True, "kafka": {"group_instance_id"}},
-    )
+    own = dict.fromkeys(("model", "http", "log", "shadow", "reload"), True)
+    ours = settings.model_dump(mode="json", exclude={**own, "kafka": {"group_instance_id"}})
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -85,7 +85,7 @@ class Arena:
 
     Attributes:
         adopted: Ids of alerts that another model, or a state that is lost, has opened; by
-            stream and kind. They close with their stream's next reading.
+            stream and kind.
         newest_us: Event time of the newest reading.
     """
 
@@ -110,6 +110,11 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
         return self._model.nbytes + self._pace.nbytes + self._docket.nbytes
+
+    @property
+    def slabs(self) -> int:
+        """How many slabs its rows are in."""
+        return -(-len(self._stream_of) // self.slab_rows)
 
     @property
     def alerting(self) -> Docket:
@@ -202,6 +207,10 @@ class Arena:
     def docket(self) -> tuple[list[bytes], Docket]:
         """Return every row's stream, empty where it has none, and a copy of its docket, [R, K]."""
         return list(self._stream_of), self._docket[: len(self._stream_of)].copy()
+
+    def paces(self) -> tuple[list[bytes], Pace]:
+        """Return every row's stream, empty where it has none, and a copy of its pace, [R]."""
+        return list(self._stream_of), self._pace[: len(self._stream_of)].copy()
 
     def correct(self, index: Ints, docket: Docket) -> None:
         """Write dockets [B, K] into rows."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fakes import (
     ManualClock,
@@ -22,10 +23,12 @@ from detector.expose import Health
 from detector.judge import rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
+from detector.model import StepModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.scorer import Lineup, News, Scorer
 from detector.validate import Format
 
 ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
@@ -49,6 +52,8 @@ class Rig:
     keeping: Keeping = KEEPING
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
+    model: StepModel | None = None  # in place of the stub
+    news: list[News] = field(default_factory=list)  # from outside, while it runs
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
@@ -62,7 +67,7 @@ class Rig:
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
+            engine=self.scorer().engine,
             delivery=promise(self.source, sink),
             form=self.form,
             topics=self.topics,
@@ -71,7 +76,30 @@ class Rig:
             recorder=Recorder(self.metrics, self.health, self.clock, self.about),
             clock=self.clock,
             timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
+            outside=self,
         )
+
+    def take(self) -> News | None:
+        """Be what changes models and settings while the loop runs."""
+        return self.news.pop(0) if self.news else None
+
+    def scorer(self, model: StepModel | None = None, rate: float | None = None) -> Scorer:
+        model = model or self.model or StubModel(self.about)
+        return Scorer(Engine(model, rules(model.manifest, rate or self.alarms_per_day)), self.form)
+
+    def line_up(
+        self,
+        judging: StepModel,
+        candidate: StepModel | None = None,
+        rate: float | None = None,
+        patience_s: float = 1e6,
+    ) -> None:
+        """Let other models score from the next turn on."""
+        made = [self.scorer(model, rate) if model else None for model in (judging, candidate)]
+        first = made[0]
+        assert first is not None
+        make = partial(self.scorer, rate=rate)
+        self.news.append(Lineup(first, made[1], make, patience_s, (1000, 1.0), "cafe"))
 
     def turn(self) -> None:
         """Poll and step, until what is there is read."""
@@ -97,7 +125,7 @@ class Rig:
         held, lag = self.pipeline._owned.held, self.source.lag()
         self.pipeline._recorder.gauges(held, lag, self.pipeline._ledger)
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def value(self, name: str, /, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
 
 

@@ -28,6 +28,7 @@ from detector.judge import rules
 from detector.limit import DeadLetters
 from detector.model import load
 from detector.records import Partition
+from detector.scorer import Scorer
 from detector.validate import Format, format_of
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -144,8 +145,9 @@ def new_rig(model: Path) -> Rig:
         MemoryBroker({ZERO: []}), limit=DeadLetters(10**9, 1.0), max_poll_records=AT_ONCE,
         about=loaded.manifest,
     )  # fmt: skip
-    rig.pipeline._engine = Engine(loaded, rules(loaded.manifest, 0.1))
-    rig.form = rig.pipeline._form = format_of(loaded.manifest)
+    rig.form = format_of(loaded.manifest)
+    engine = Engine(loaded, rules(loaded.manifest, 0.1))
+    rig.pipeline._owned.scorers = (Scorer(engine, rig.form),)
     return rig
 
 

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from fakes import MemoryBroker, Record
+from fates import Dies, Fate, misfortunes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import KEEPING, ONE, ZERO, Rig
 
-from detector.errors import ConnectionLost, MembershipLost
+from detector.errors import MembershipLost
 from detector.partitions import Keeping
 from detector.pipeline import Topics
 from detector.records import Partition
@@ -24,35 +24,6 @@ STREAMS = [b"a", b"b", b"c"]
 value = st.sampled_from([0.0, 0.1, -0.2, 50.0, -50.0, "nonsense"])
 reading = st.tuples(st.integers(0, 2), st.sampled_from([ZERO, ONE]), value)
 story = st.lists(reading, min_size=1, max_size=40)
-# After how many operations of the broker which misfortune happens.
-misfortune = st.tuples(st.integers(0, 30), st.sampled_from(["dies", "answer lost", "expelled"]))
-misfortunes = st.lists(misfortune, max_size=6)
-
-
-class Dies(BaseException):
-    """The process is gone; nobody catches this."""
-
-
-@dataclass
-class Fate:
-    """Lets misfortunes happen between the broker's operations."""
-
-    broker: MemoryBroker
-    left: list[tuple[int, str]]
-    operations: int = field(default=0)
-
-    def __call__(self) -> None:
-        self.operations += 1
-        if not self.left or self.operations <= self.left[0][0]:
-            return
-        _, what = self.left.pop(0)
-        self.operations = 0
-        if what == "dies":
-            raise Dies
-        if what == "answer lost":
-            msg = "expected an answer, saw none"
-            raise ConnectionLost(msg)
-        self.broker.member += 1
 
 
 def broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:

@@ -12,6 +12,7 @@ from detector.limit import DeadLetters
 from detector.partitions import Keeping
 from detector.pipeline import Topics
 from detector.records import Partition, Polled
+from detector.scorer import Scorer
 from detector.validate import Format
 
 
@@ -343,7 +344,9 @@ def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
     write(rig.broker, [*CALM, *WILD])
     rig.turn()
     strict = Rig(broker=rig.broker)
-    strict.pipeline._form = Format(("c0", "c1"), max_value_bytes=1)  # all of it is bad now
+    scorer = strict.pipeline._owned.scorers[0]
+    form = Format(("c0", "c1"), max_value_bytes=1)  # all of it is bad now
+    strict.pipeline._owned.scorers = (Scorer(scorer.engine, form),)
     strict.turn()
     strict.pipeline.step(strict.source.poll())
     assert strict.pipeline._owned.held[ZERO].arena.alerting["open"].sum() == 1
