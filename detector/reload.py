@@ -35,6 +35,7 @@ class Reload:
         make: Callable[[Settings, StepModel], Scorer],
         config: Path | None = None,
         on_settings: Callable[[Settings], object] = lambda _: None,
+        load: Callable[[Settings, Path], StepModel] = load_trusted,
     ) -> None:
         """Look for the first time: what is there now is known.
 
@@ -44,11 +45,13 @@ class Reload:
             make: Makes a model's scorer under such settings.
             config: The file that settings come from; None where there is none.
             on_settings: Told of those that were taken.
+            load: Loads and proves a model file; raises Refused.
         """
         self.settings = settings
         self._read = read
         self._make = make
         self._on_settings = on_settings
+        self._load_file = load
         self._config = Watched([config] if config else [])
         self._models: dict[What, Watched] = {
             "model": _model_files(settings.model),
@@ -157,7 +160,7 @@ class Reload:
         Raises:
             ArtifactRejected: If it cannot.
         """
-        model = load_trusted(self.settings, path)
+        model = self._load_file(self.settings, path)
         runs = self._running.manifest
         if model.manifest.kinds != runs.kinds:
             msg = (
