@@ -10,6 +10,7 @@
 # make chaos           kill, pause, cut, restart; nobody may tell (SEEDS=10, build/chaos.json)
 # make fuzz            broken bytes, all accounted for (RECORDS=1000000, build/fuzz.json)
 # make soak            a steady rate for long; what grows? (MINUTES=30, build/soak.png)
+# make reloads         a new model every ten seconds (MINUTES=30, build/reloads.json)
 # make bench-delivery  what exactly-once costs (build/delivery.json)
 
 SECONDS ?= 75
@@ -28,7 +29,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 MODEL := build/chaos/run/model.onnx
 
-.PHONY: demo test check image quality bench look chaos fuzz soak bench-delivery clean
+.PHONY: demo test check image quality bench look chaos fuzz soak reloads bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -68,6 +69,9 @@ fuzz: $(MODEL)
 
 soak: $(MODEL)
 	$(BIN)/python tests/soak/run_soak.py --minutes $(MINUTES) --model $(MODEL)
+
+reloads: $(MODEL)
+	$(BIN)/python tests/soak/run_reloads.py --minutes $(MINUTES) --model $(MODEL)
 
 $(MODEL): | $(VENV)/.test
 	$(BIN)/python tests/small_model.py $(@D)

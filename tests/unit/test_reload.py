@@ -11,6 +11,7 @@ from detector.engine import Engine
 from detector.errors import ArtifactRejected, SettingsRejected
 from detector.judge import rules
 from detector.model import StepModel
+from detector.promote import promote
 from detector.records import Floats, Step
 from detector.reload import Reload, differing, settle
 from detector.scorer import Lineup, Notice, Scorer
@@ -253,3 +254,60 @@ def test_its_thread_looks_and_ends(tmp_path: Path) -> None:
     world.reload.hurry()
     world.reload.close()
     assert not world.reload._thread.is_alive()
+
+
+# A new one takes the place ----------------------------------------------------------------
+
+
+def promoting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detector.promote.load_trusted", load)
+
+
+def test_a_candidate_takes_the_models_place_and_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoting(monkeypatch)
+    candidate, previous = tmp_path / "candidate.onnx", tmp_path / "model.onnx.previous"
+    candidate.write_text(NEW)
+    (tmp_path / "candidate.onnx.sig").write_text("by us")
+    world.model.chmod(0o640)
+    said = promote(world.settings, candidate)
+    assert said == f"{world.model} is stub {NEW[:12]} now; the one before is {previous}"
+    assert (world.model.read_text(), previous.read_text()) == (NEW, OLD)
+    assert (tmp_path / "model.onnx.sig").read_text() == "by us"
+    assert world.model.stat().st_mode & 0o777 == 0o640
+    promote(world.settings, previous)
+    assert (world.model.read_text(), previous.read_text()) == (OLD, NEW)
+    assert not (tmp_path / "model.onnx.sig").exists()
+    assert (tmp_path / "model.onnx.previous.sig").read_text() == "by us"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_no_model_takes_no_place(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoting(monkeypatch)
+    bad = tmp_path / "bad.onnx"
+    bad.write_text(BAD)
+    with pytest.raises(ArtifactRejected, match=r"bad\.onnx: expected a model"):
+        promote(world.settings, bad)
+    with pytest.raises(SettingsRejected, match="saw none; name its file, or set DETECTOR_SHADOW__"):
+        promote(world.settings)
+    assert world.model.read_text() == OLD
+    assert not (tmp_path / "model.onnx.previous").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoting(monkeypatch)
+    candidate = tmp_path / "candidate.onnx"
+    candidate.write_text(NEW)
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("detector.promote.tempfile.mkstemp", refuse)
+    with pytest.raises(SettingsRejected, match="expected to write beside it, saw: Permission"):
+        promote(world.settings, candidate)
+    assert world.model.read_text() == OLD
