@@ -134,6 +134,10 @@ def test_a_real_systemd_starts_it_guards_it_and_lets_it_go(
         opened = json.loads(topics.read(topics.alerts, 1)[0][1])
         assert (opened["stream"], opened["status"]) == ("pump-1", "open")
 
+        machine.write("/etc/detector/pumps.toml", f"{settings}\n[log]\nlevel = 'debug'\n")
+        assert machine.systemctl("reload", "detector@pumps") == 0
+        until(lambda: '"new": "log.level"' in machine.journal, "settings are read again")
+
         # It stands still: systemd ends it and starts it again, and it has its state.
         machine.run("systemctl", "kill", "--signal=SIGSTOP", "detector@pumps")
         until(lambda: machine.show("detector@pumps", "NRestarts") == "1", "a restart")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from daemons import story
+from daemons import BEGAN_S, story
 from fakes import MemoryBroker, Record
 from rigs import ZERO, Rig
 from versions import another_version
@@ -12,7 +12,7 @@ from detector.memory import resident_bytes
 from detector.model import load
 from detector.validate import format_of
 
-PUMPS = 20
+PUMPS, STAMP_MS = 20, BEGAN_S * 1000
 CHANGES, FIRST = 50, 10  # by then the allocator has what it wants
 BOUND_BYTES = 25 << 20  # half a megabyte a model; one that is never freed takes several
 
@@ -27,7 +27,7 @@ def test_fifty_models_later_memory_is_what_it_was(small_model: Path, tmp_path: P
         path = tmp_path / "next.onnx"
         version = another_version(small_model, path, mark=str(number))
         rig.line_up(load(path), patience_s=0)
-        second = [Record(key, value) for key, value in records[number * PUMPS :][:PUMPS]]
+        second = [Record(key, value, STAMP_MS) for key, value in records[number * PUMPS :][:PUMPS]]
         rig.broker.partitions[ZERO] += second
         rig.clock.seconds += 2
         rig.turn()
