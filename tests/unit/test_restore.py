@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fakes import manifest
 
-from detector.records import Bounds, Partition
+from detector.records import Bounds, Partition, alert_id
 from detector.restore import OUTCOMES, Kept, resume
 from detector.snapshot import FORMAT, Entry, Origin, number_of, read_entry
 from detector.state import DOCKET, PACE, Arena, Slab
@@ -168,3 +168,42 @@ def test_the_layout_of_rows_belongs_to_the_format() -> None:
         "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",
         "docket", "adopted", "crc32c",
     ]  # fmt: skip
+
+
+def test_an_adopted_id_is_not_that_of_what_opened_after_it() -> None:
+    """One poll may close the one and open the other: only its last word is kept."""
+    arena, kept = arena_of(b"a"), Kept()
+    docket = arena.take(arena.rows([b"a"])).docket
+    docket["open"], docket["since_offset"] = True, 90
+    arena.correct(arena.rows([b"a"]), docket)
+    arena.adopted[b"a", 0] = "an older model's"
+    kept.note(b"adopted/0", ORIGIN.adopted(AT, list(arena.adopted.items())))
+    for slab in arena.touched():
+        kept.note(b"slab/%d" % slab.number, ORIGIN.slab(slab, AT))
+    kept.note(b"mark", ORIGIN.mark(AT))
+    heir = other(version="1" * 64)
+    still = resume(kept, heir, bounds(committed=AT + 10)).arena.adopted
+    assert still == {(b"a", 0): "an older model's"}
+    docket["since_offset"] = AT + 4
+    kept.note(b"judged/0", ORIGIN.judged([b"a"], docket, AT + 5))
+    (now,) = resume(kept, heir, bounds(committed=AT + 10)).arena.adopted.values()
+    assert now == alert_id(PARTITION, b"a", "state", ORIGIN.manifest.version, 0, AT + 4)
+    # Under the same model, too: it goes by its own id, and the adopted one is forgotten.
+    resumed = resume(kept, ORIGIN, bounds(committed=AT + 10))
+    assert resumed.said is not None
+    resumed.said.overrule(resumed.arena)
+    assert resumed.arena.adopted == {}
+
+
+def test_the_state_of_one_model_may_lie_among_what_no_longer_counts_of_another() -> None:
+    before, kept = other(version="1" * 64), kept_of()
+    kept.note(b"judged/7", before.judged([b"a"], np.zeros((1, 1), DOCKET), AT - 5))
+    kept.note(b"adopted/3", before.adopted(AT - 5, [((b"a", 0), "gone")]))
+    assert resume(kept, ORIGIN, bounds()).outcome == "restored"
+    kept.note(b"judged/8", before.judged([b"a"], np.zeros((1, 1), DOCKET), AT + 5))
+    assert resume(kept, ORIGIN, bounds()).outcome == "damaged"
+
+
+def test_another_kind_of_evidence_is_another_model() -> None:
+    onset = manifest().calibration[0].model_copy(update={"kind": "onset"})
+    assert resume(kept_of(), other(calibration=(onset,)), bounds()).outcome == "other_model"

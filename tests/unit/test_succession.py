@@ -243,6 +243,21 @@ def test_an_answer_that_is_lost_in_the_middle_is_found_out() -> None:
     assert sorted(keys) == sorted(set(keys))
 
 
+def test_streams_that_the_new_model_never_heard_leave_nothing_behind() -> None:
+    rig = Rig()
+    for number in range(150):  # three slabs
+        write(rig.broker, [0.0], b"s%d" % number)
+    rig.finish()
+    assert {b"slab/0", b"slab/1", b"slab/2"} <= {key for key, _ in rig.broker.kept[0]}
+    again = Rig(broker=rig.broker)
+    again.line_up(StubModel(NEXT), patience_s=0)
+    turn(again, [0.0] * 3)
+    assert judges(again) == {NEXT.version}
+    last = dict(again.broker.kept[0])
+    assert [key for key, value in last.items() if value and key.startswith(b"slab")] == []
+    assert restored(again, NEXT) == "restored"
+
+
 @pytest.mark.parametrize("heir", ["old", "new"])
 def test_after_a_crash_with_either_file_alerts_close_once(heir: str) -> None:
     rig = begun()
