@@ -116,7 +116,7 @@ def rank_correlation(pairs: Doubles) -> float:
     """Return Spearman's rank correlation of pairs [M, 2]; NaN where one of them is constant.
 
     Example:
-        >>> rank_correlation(np.array([[1.0, 10.0], [2.0, 70.0], [3.0, 90.0]]))
+        >>> round(rank_correlation(np.array([[1.0, 10.0], [2.0, 70.0], [3.0, 90.0]])), 3)
         1.0
     """
     ranks = np.stack([_ranks(column) for column in pairs.T])
