@@ -6,13 +6,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
+
 from detector.errors import ArtifactRejected, SettingsRejected
 from detector.model import OnnxModel, load
 from training.comparison import NO_NETWORK, Comparison, Row
 from training.config import Config, Kind, read_config
 from training.data import read_history
 from training.evaluate import evaluate
-from training.figures import measure
+from training.metrics.ranges import average_precision
 from training.run import Progress, build
 from training.timing import step_costs
 from training.workers import workers
@@ -57,7 +59,8 @@ def compare(
 ) -> Comparison:
     """Train, export and measure each network, and one that is none.
 
-    The quality is F1 over the files of [evaluate], or where there are none the held-out loss.
+    The quality is the average precision of how rare readings are, over all that [evaluate] counts:
+    a threshold would flip whole files by luck. Where there is no [evaluate], the held-out loss.
 
     Args:
         config_path: One TOML file; only the kind and the seed differ between the runs.
@@ -103,7 +106,10 @@ def _make(config: Config, root: Path, folder: Path) -> Made:
     if config.evaluate is None:
         quality = float(_record(model)["valid_loss"])
     else:
-        quality = measure(evaluate(model, config, config.evaluate, root).values()).f1
+        tracks = evaluate(model, config, config.evaluate, root).values()
+        label = np.concatenate([track.label[track.counts] for track in tracks])
+        rarest = np.concatenate([track.probability[track.counts].min(1) for track in tracks])
+        quality = average_precision(label, -rarest)
     return Made(own / "model.onnx", quality)
 
 
@@ -115,7 +121,7 @@ def _with(config: Config, kind: Kind, seed: int) -> Config:
 
 
 def _measure(config: Config) -> str:
-    return "F1" if config.evaluate else "held-out loss"
+    return "AP" if config.evaluate else "held-out loss"
 
 
 def _record(model: OnnxModel) -> dict[str, Any]:
