@@ -82,7 +82,8 @@ class Metrics:
         table.section = "What is said"
         severities = get_args(Severity)
         self.alerts = table.counter(
-            "detector_alerts_total", "Alert messages sent: openings, escalations, closings.",
+            "detector_alerts_total",
+            "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
             kind=kinds, severity=severities, status=get_args(Status),
         )  # fmt: skip
         self.open_alerts = table.gauge(

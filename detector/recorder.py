@@ -23,6 +23,7 @@ from detector.validate import Decoded
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL_S = 5.0
+LONGEST_EXEMPLAR = 64  # characters of a stream's id; all labels together may have 128
 GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
 
 
@@ -147,7 +148,8 @@ class Recorder:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
         for alert in outcome.alerts:
-            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
+            told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
+            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))

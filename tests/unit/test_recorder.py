@@ -1,10 +1,12 @@
 """What the loop tells those who watch it."""
 
+import re
 from typing import get_args
 
 import numpy as np
 import pytest
 from fakes import MemoryBroker, MemorySink, manifest
+from prometheus_client.openmetrics.exposition import generate_latest
 from rigs import CALM, ONE, WILD, ZERO, Rig, write
 
 from detector.artifact import Calibration
@@ -96,6 +98,17 @@ def test_open_alerts_are_told_by_severity_and_streams_counted_once() -> None:
         assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 1
         assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 0
     assert rig.value("detector_alerting_streams") == 1
+
+
+def test_an_alert_is_the_exemplar_of_its_count() -> None:
+    rig = Rig()
+    write(rig.broker, (*CALM, *WILD), b"pump-" * 50)
+    rig.turn()
+    served = generate_latest(rig.metrics.registry).decode()
+    pattern = r'detector_alerts_total{.*status="open"} 1.0 # {alert_id="(.{36})",stream="(.*)"}'
+    told = re.search(pattern, served)
+    assert told, served
+    assert told[2] == ("pump-" * 50)[:64], "all labels together may have 128 characters"
 
 
 def test_a_partition_that_went_takes_its_series_along() -> None:
