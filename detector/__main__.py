@@ -15,6 +15,7 @@ from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
+from detector.override_options import add_override_commands
 from detector.settings import Judge, describe, read_settings
 from detector.state_command import export, ls, show
 
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_memory(commands)
     _add_state(commands)
+    add_override_commands(commands)
     return parser
 
 

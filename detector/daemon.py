@@ -14,6 +14,7 @@ from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
 from detector.cluster import Cluster
 from detector.consumer import KafkaSource
+from detector.control import KafkaControl
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
 from detector.engine import Engine
@@ -30,13 +31,23 @@ from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
-from detector.model import OnnxModel
+from detector.override_recorder import OverrideRecorder
+from detector.overrides import Overrides
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
-from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
+from detector.settings import (
+    Judge,
+    Settings,
+    control_topic,
+    fingerprint,
+    notify_socket,
+    state_topic,
+)
 from detector.source import Source
+from detector.steering import Steering
+from detector.thresholds import Thresholds
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.validate import Format, format_of
@@ -65,7 +76,14 @@ def run(settings: Settings) -> int:
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
-    pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
+    overrides = Overrides()
+    steering = Steering(_control(settings), overrides, OverrideRecorder(metrics), clock)
+    engine = Engine(
+        model, rules_of(manifest, settings.judge), _thresholds(overrides, settings, manifest)
+    )
+    pipeline = _pipeline(
+        settings, engine, source, delivery, changelog, keeping, recorder, clock, steering
+    )
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(pipeline)
@@ -88,6 +106,7 @@ def run(settings: Settings) -> int:
         sink.close()
         if changelog is not None:
             changelog.close()
+        steering.close()
         server.close()
         watchdog.close()
     log.info("stopped", why="asked to")
@@ -175,29 +194,30 @@ def _topics(settings: Settings) -> Topics:
     return Topics(output.alerts_topic, output.dead_letters_topic, output.scores_topic)
 
 
-def _pipeline(
+def _pipeline(  # noqa: PLR0913, PLR0917 - called once
     settings: Settings,
-    model: OnnxModel,
+    engine: Engine,
     source: Source,
     delivery: Delivery,
     changelog: KafkaChangelog | None,
     keeping: Keeping,
     recorder: Recorder,
     clock: Clock,
+    steering: Steering,
 ) -> Pipeline:
-    manifest = model.manifest
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge)),
+        engine=engine,
         delivery=delivery,
-        form=_format(manifest, settings),
+        form=_format(engine.model.manifest, settings),
         topics=_topics(settings),
         keeping=keeping,
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
         recorder=recorder,
         clock=clock,
         timing=_timing(settings),
+        steering=steering,
     )
 
 
@@ -237,6 +257,20 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
     return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
+
+
+def _control(settings: Settings) -> KafkaControl | None:
+    if settings.output.to == "stdout":  # keeps nothing, makes no topics
+        return None
+    return KafkaControl(_cluster(settings), control_topic(settings))
+
+
+def _thresholds(overrides: Overrides, settings: Settings, manifest: Manifest) -> Thresholds:
+    def rules_at(rate: float) -> Rules:
+        changes = {"false_alarms_per_stream_day": rate}
+        return rules_of(manifest, settings.judge.model_copy(update=changes))
+
+    return Thresholds(overrides, rules_at)
 
 
 def _format(manifest: Manifest, settings: Settings) -> Format:

@@ -20,6 +20,7 @@ from detector.records import (
 )
 from detector.score import Scored, score
 from detector.state import NEVER_US, Arena, Docket, Rows
+from detector.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,13 @@ class Outcome:
 class Engine:
     """Scores and judges readings of one partition at a time, moving its arena's state."""
 
-    def __init__(self, model: StepModel, rules: Rules) -> None:
-        """Wire a model to the rules that judge it."""
+    def __init__(
+        self, model: StepModel, rules: Rules, thresholds: Thresholds | None = None
+    ) -> None:
+        """Wire a model to the rules that judge it, and those of streams that have their own."""
         self.model = model
         self.rules = rules
+        self._thresholds = thresholds
 
     def new_arena(self) -> Arena:
         """Return an empty arena of the model's widths."""
@@ -102,6 +106,7 @@ class Engine:
         rows = arena.rows(readings.streams)[readings.stream]
         arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
         trace = self._empty_trace(len(rows)) if keep_trace else None
+        levels = self._thresholds and self._thresholds.levels(self.rules, readings.streams)
         alerts: list[tuple[int, Alert]] = []
         scores, times = list[Floats](), list[Ints]()
         scored = restarted = duplicates = gaps = 0
@@ -113,9 +118,10 @@ class Engine:
             if not len(now.reading):
                 continue
             docket = before.docket if now.kept is None else before.docket[now.kept]
-            verdicts = self._judge(docket, now, readings)
+            rules = levels.of(readings.stream[now.reading]) if levels else self.rules
+            verdicts = self._judge(docket, now, readings, rules)
             arena.put(Rows(rows[now.reading], now.step.state, now.pace, verdicts.docket))
-            alerts += self._alerts(readings, now, docket, verdicts, partition, arena.adopted)
+            alerts += self._alerts(readings, now, docket, verdicts, partition, arena, rules)
             scores.append(now.step.score[now.warm])
             times.append(now.ts_us)
             scored += len(now.reading)
@@ -137,7 +143,7 @@ class Engine:
             trace=trace,
         )
 
-    def _judge(self, docket: Docket, now: Scored, readings: Readings) -> Verdicts:
+    def _judge(self, docket: Docket, now: Scored, readings: Readings, rules: Rules) -> Verdicts:
         return judge(
             docket,
             now.step.score,
@@ -146,7 +152,7 @@ class Engine:
             seen=now.pace["seen"],
             warm=now.warm,
             restarted=now.restarted,
-            rules=self.rules,
+            rules=rules,
         )
 
     def _alerts(
@@ -156,10 +162,12 @@ class Engine:
         before: Docket,
         verdicts: Verdicts,
         partition: Partition,
-        adopted: dict[tuple[bytes, int], str],
+        arena: Arena,
+        rules: Rules,
     ) -> list[tuple[int, Alert]]:
         """Put the tick's transitions into words, each with the index of its reading."""
         said: list[tuple[int, Alert]] = []
+        adopted = arena.adopted
         transitions: tuple[tuple[Status, Bools], ...] = (
             ("close", verdicts.closed),
             ("open", verdicts.opened),
@@ -170,6 +178,8 @@ class Engine:
                 docket = before if status == "close" else verdicts.docket
                 for b, k in np.argwhere(where).tolist():
                     alert = self._alert(readings, now, docket, partition, status, b, k)
+                    if rules is not self.rules:
+                        alert = replace(alert, threshold=float(rules.open_level[b, k]))
                     if status == "close" and adopted:
                         stream = readings.streams[int(readings.stream[now.reading[b]])]
                         alert = replace(alert, id=adopted.pop((stream, k), alert.id))

@@ -11,7 +11,7 @@ from detector.state import Docket
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When to say something, as levels of the score, [K] each.
+    """When to say something, as levels of the score, [K] each, or [B, K] for a tick.
 
     Attributes:
         open_level: A reading above it counts against its stream.
@@ -150,7 +150,8 @@ def judge(
     calm = np.where(was_open & _quiet(score, after["peak"], rules), docket["calm"] + 1, 0)
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
-    critical = still & (after["peak"] > rules.critical_level)
+    # Once told so, it stays so, though the levels were moved meanwhile.
+    critical = still & ((after["peak"] > rules.critical_level) | docket["critical"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)
     after["calm"] = np.where(closed, 0, calm)

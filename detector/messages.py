@@ -8,6 +8,7 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.engine import Trace
+from detector.overrides import Mute
 from detector.records import US_PER_S, Alert, BadRecord, Chunk, Message, Readings
 
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
@@ -57,8 +58,11 @@ def alert_body(alert: Alert) -> dict[str, object]:
     return body
 
 
-def alert_message(alert: Alert, topic: str) -> Message:
-    """Return an alert as a record: keyed by its stream, CloudEvents 1.0 in binary mode."""
+def alert_message(alert: Alert, topic: str, mute: Mute | None = None) -> Message:
+    """Return an alert as a record: keyed by its stream, CloudEvents 1.0 in binary mode.
+
+    What mutes it, if anything does, stands in the body and as an extension in the headers.
+    """
     source = f"/{alert.partition.topic}/{alert.partition.number}"
     headers = {
         "ce_specversion": "1.0",
@@ -69,8 +73,12 @@ def alert_message(alert: Alert, topic: str) -> Message:
         "ce_subject": alert.stream,
         "content-type": "application/json",
     }
+    body = alert_body(alert)
+    if mute is not None:
+        headers["ce_muted"] = "true"
+        body["muted"] = {"until": mute.until, "by": mute.by, "why": mute.why}
     encoded = tuple((name, value.encode()) for name, value in headers.items())
-    return Message(topic, alert.stream.encode(), _encode(alert_body(alert)), encoded)
+    return Message(topic, alert.stream.encode(), _encode(body), encoded)
 
 
 def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:

@@ -17,7 +17,8 @@ from detector.validate import REASONS
 # What the loop's time is divided into.
 Stage = Literal["poll", "restore", "replay", "decode", "score", "emit", "commit", "checkpoint"]
 # What is asked of the broker.
-Operation = Literal["poll", "restore", "deliver", "commit"]
+Operation = Literal["poll", "restore", "deliver", "commit", "control"]
+OVERRIDES = ("muted", "threshold")
 POSITIONS = ("read", "committed", "checkpointed")
 
 TIMES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -91,6 +92,19 @@ class Metrics:
         )
         self.alerting = table.gauge(
             "detector_alerting_streams", "Streams with at least one open alert."
+        )
+        self.muted_alerts = table.counter(
+            "detector_muted_alerts_total",
+            "Of the alert messages sent, those marked as muted by an operator.",
+        )
+        self.overrides = table.gauge(
+            "detector_overrides",
+            "What operators say of streams now: mutes in force, thresholds of their own. The same "
+            "on every replica.",
+            what=OVERRIDES,
+        )
+        self.bad_overrides = table.counter(
+            "detector_bad_overrides_total", "Records of the control topic that say nothing known."
         )
         self.rarity = table.distribution(
             "detector_score_rarity_decades",

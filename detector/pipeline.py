@@ -17,6 +17,7 @@ from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
 from detector.source import Source
+from detector.steering import Steering
 from detector.validate import Format
 
 RELIEF_S = 1.0  # between two evictions while there are too many streams
@@ -67,6 +68,7 @@ class Pipeline:
         recorder: Recorder,
         clock: Clock,
         timing: Timing,
+        steering: Steering,
     ) -> None:
         """Wire the stages."""
         self._source = source
@@ -79,6 +81,7 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clock
         self._timing = timing
+        self._steering = steering
         self._patience = Patience(recorder, clock, timing.shutdown_s)
         self._owned = Ownership(
             source, changelog, self._patience, recorder, clock, keeping, engine.model.manifest
@@ -114,7 +117,8 @@ class Pipeline:
         """Do one unit of work: all that one poll causes, up to its commit."""
         self._check_membership(polled)
         self._owned.move(polled)
-        self._owned.load()
+        if self._steering.look(waiting=bool(self._owned.loading)):
+            self._owned.load()
         messages: list[Message] = []
         for chunk in polled.chunks:
             messages += self._process(chunk)
@@ -184,7 +188,10 @@ class Pipeline:
             )
         self._ledger.note_read(partition, chunk.next_offset)
         self._recorder.scored(chunk, decoded, outcome)
-        messages += [alert_message(alert, topics.alerts) for alert in outcome.alerts]
+        messages += [
+            alert_message(alert, topics.alerts, self._steering.mute(alert))
+            for alert in outcome.alerts
+        ]
         messages += [dead_letter(bad, chunk, topics.dead_letters) for bad in decoded.bad]
         if topics.scores is not None and outcome.trace is not None:
             manifest = self._engine.model.manifest

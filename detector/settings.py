@@ -124,6 +124,7 @@ class State(Table):
     topic: Topic | None = Field(
         None, description="Compacted topic that keeps state; None: the group's name and -state."
     )
+    control_topic: Topic | None = Field(None, description="Of mutes; None: group and -control.")
     max_streams: int = Field(
         1_000_000, ge=1, description="Beyond, the streams longest idle are forgotten."
     )
@@ -240,6 +241,11 @@ def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
 def state_topic(settings: Settings) -> str:
     """Return the topic that keeps state."""
     return settings.state.topic or f"{settings.kafka.group}-state"
+
+
+def control_topic(settings: Settings) -> str:
+    """Return the topic of what operators say of streams."""
+    return settings.state.control_topic or f"{settings.kafka.group}-control"
 
 
 def fingerprint(settings: Settings) -> str:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fakes import (
     ManualClock,
     MemoryBroker,
     MemoryChangelog,
+    MemoryControl,
     MemorySink,
     MemorySource,
     Record,
@@ -22,10 +24,14 @@ from detector.expose import Health
 from detector.judge import rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
+from detector.override_recorder import OverrideRecorder
+from detector.overrides import Overrides
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.steering import Steering
+from detector.thresholds import Thresholds
 from detector.validate import Format
 
 ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
@@ -59,10 +65,15 @@ class Rig:
         self.source = self.source_type(self.broker, self.max_poll_records)
         sink = self.sink_type(self.broker)
         promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce
+        self.overrides = Overrides()
+        thresholds = Thresholds(self.overrides, partial(rules, self.about))
+        at = rules(self.about, self.alarms_per_day)
+        self.control = MemoryControl(self.broker)
+        told = OverrideRecorder(self.metrics)
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
+            engine=Engine(StubModel(self.about), at, thresholds),
             delivery=promise(self.source, sink),
             form=self.form,
             topics=self.topics,
@@ -71,6 +82,7 @@ class Rig:
             recorder=Recorder(self.metrics, self.health, self.clock, self.about),
             clock=self.clock,
             timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
+            steering=Steering(self.control, self.overrides, told, self.clock),
         )
 
     def turn(self) -> None:
