@@ -169,6 +169,25 @@ class Daemon:
             self.process.stdout.close()
 
 
+def detector(
+    topics: Topics,
+    model: Path,
+    *arguments: str,
+    command: Sequence[str] = (sys.executable, "-m", "detector"),
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command with the settings of a test's daemon."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETECTOR_")}
+    environment |= {
+        "DETECTOR_MODEL": str(model),
+        "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": topics.servers,
+        "DETECTOR_KAFKA__TOPIC": topics.readings,
+        "DETECTOR_KAFKA__GROUP": f"group-{topics.readings}",
+    }
+    return subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
 def reading(ts_s: float, values: object) -> bytes:
     return json.dumps({"ts": ts_s, "values": values}).encode()
 

@@ -1,16 +1,13 @@
 """What survives: state, alerts, the promise; and how one looks at it."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from brokers import ApacheKafka, Broker, Tansu
-from daemons import Daemon, Topics, story, until
+from daemons import Daemon, Topics, detector, story, until
 
 from detector.topics import create_topics
 
@@ -74,18 +71,6 @@ def test_a_zombie_ends_and_says_why_while_the_other_goes_on(
         until(lambda: other.metric("detector_lag_records{") == 0, "all read")
         assert other.metric(read) >= 120
         assert other.stop() == 0
-
-
-def detector(topics: Topics, model: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETECTOR_")}
-    environment |= {
-        "DETECTOR_MODEL": str(model),
-        "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": topics.servers,
-        "DETECTOR_KAFKA__TOPIC": topics.readings,
-        "DETECTOR_KAFKA__GROUP": f"group-{topics.readings}",
-    }
-    command = [sys.executable, "-m", "detector", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_what_streams_carry_can_be_looked_at(
