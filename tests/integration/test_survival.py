@@ -59,6 +59,7 @@ def test_a_zombie_ends_and_says_why_while_the_other_goes_on(
     ):
         held = "detector_assigned_partitions"
         until(lambda: zombie.metric(held) == other.metric(held) == 1, "a partition each")
+        zombie.ready()  # one that has read nothing yet has nothing to answer for
         topics.write(records[:120])
         zombie.process.send_signal(signal.SIGSTOP)
         until(lambda: other.metric(held) == 2, "the other takes over")
