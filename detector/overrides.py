@@ -9,15 +9,18 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import repeat
 from typing import Annotated
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
-from detector.records import Alert
+from detector.records import Alert, Ints
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE_ALL_US = -(1 << 63)
+PATTERN = frozenset("*?[")
 REMEMBERED = 1 << 16  # streams whose patterns are not matched again
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -91,18 +94,16 @@ _decode = msgspec.json.Decoder(Override).decode
 
 
 class Overrides:
-    """The last override of each key.
-
-    Attributes:
-        rates: False alarms a day that some stream or pattern has for itself, rising.
-    """
+    """The last override of each key."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self.rates: tuple[float, ...] = ()
         self._said: dict[str, Override] = {}
+        self._stale = False  # what follows is made of it, when it is asked for
+        self._rates: tuple[float, ...] = ()
         self._patterns: list[str] = []
-        self._remembered = lru_cache(REMEMBERED)(self._place)
+        self._own: dict[bytes, int] = {}
+        self._matched = lru_cache(REMEMBERED)(self._place)
 
     def __iter__(self) -> Iterator[tuple[str, Override]]:
         """Yield keys and what is said of them, sorted."""
@@ -118,8 +119,7 @@ class Overrides:
             What is wrong with some of them, for a person.
         """
         wrong = [self._note(key, value) for key, value in records]
-        if wrong:
-            self._index()
+        self._stale |= bool(wrong)
         return list(filter(None, wrong))
 
     def get(self, key: str) -> Override:
@@ -128,12 +128,22 @@ class Overrides:
 
     def mute(self, alert: Alert) -> Mute | None:
         """Return what mutes a message, if anything does."""
+        self._index()
         mutes = (one.mute for one in self._of(alert.stream))
         return next((mute for mute in mutes if mute and mute.covers(alert)), None)
 
-    def place(self, stream: bytes) -> int:
-        """Return the place of a stream's rate in `rates`, from 1 on; 0 where it has none."""
-        return self._remembered(stream)
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """False alarms a day that some stream or pattern has for itself, rising."""
+        self._index()
+        return self._rates
+
+    def places(self, streams: list[bytes]) -> Ints:
+        """Return the place of each stream's rate in `rates`, from 1 on; 0 where it has none."""
+        self._index()
+        if self._patterns:
+            return np.array(list(map(self._matched, streams)), np.int64)
+        return np.array(list(map(self._own.get, streams, repeat(0))), np.int64)
 
     def muted(self, now: datetime) -> int:
         """Return how many mutes are in force."""
@@ -174,13 +184,22 @@ class Overrides:
     def _place(self, stream: bytes) -> int:
         thresholds = (one.threshold for one in self._of(stream.decode()))
         own = next((one for one in thresholds if one), None)
-        return 0 if own is None else 1 + self.rates.index(own.false_alarms_per_day)
+        return 0 if own is None else 1 + self._rates.index(own.false_alarms_per_day)
 
     def _index(self) -> None:
-        thresholds = (one.threshold for one in self._said.values())
-        self.rates = tuple(sorted({one.false_alarms_per_day for one in thresholds if one}))
-        self._patterns = sorted(key for key in self._said if set(key) & set("*?["))
-        self._remembered.cache_clear()
+        if not self._stale:
+            return
+        own = {
+            key: one.threshold.false_alarms_per_day
+            for key, one in self._said.items()
+            if one.threshold
+        }
+        self._rates = tuple(sorted(set(own.values())))
+        places = {rate: place for place, rate in enumerate(self._rates, 1)}
+        self._own = {key.encode(): places[rate] for key, rate in own.items()}
+        self._patterns = sorted(key for key in self._said if not PATTERN.isdisjoint(key))
+        self._matched.cache_clear()
+        self._stale = False
 
 
 def microseconds(time: datetime) -> int:

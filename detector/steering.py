@@ -72,8 +72,9 @@ class Steering:
         self._recorder.answers()
         self._take(heard)
         self._due_s = self._clock.monotonic_s() + (LOOK_S if self._current else 0)
-        now = datetime.fromtimestamp(self._clock.now_s(), UTC)
-        self._recorder.now(self._overrides.muted(now), self._overrides.thresholds)
+        if self._current:
+            now = datetime.fromtimestamp(self._clock.now_s(), UTC)
+            self._recorder.now(self._overrides.muted(now), self._overrides.thresholds)
 
     def _take(self, heard: Heard) -> None:
         self._recorder.bad(self._overrides.take(heard.records))

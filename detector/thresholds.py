@@ -59,7 +59,7 @@ class Thresholds:
             return None
         each = [rules, *map(self._rules_at, self._overrides.rates)]
         rows = {name: np.stack([getattr(one, name) for one in each]) for name in _arrays(rules)}
-        place = np.array(list(map(self._overrides.place, streams)), np.int64)
+        place = self._overrides.places(streams)
         return Levels(rules, replace(rules, **rows), place)  # type: ignore[arg-type]
 
 

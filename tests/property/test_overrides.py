@@ -53,14 +53,11 @@ def test_overrides_change_no_score_and_nobody_elses_alerts(
     trace, told = run(engine, drawn)
     for name in ("score", "residual", "expected", "scored", "warm"):
         assert getattr(trace, name).tobytes() == getattr(plain, name).tobytes()
-    own = {stream.decode() for stream in STREAMS if overrides.place(stream)}
+    places = dict(zip(STREAMS, overrides.places(STREAMS).tolist(), strict=True))
+    own = {stream.decode() for stream in STREAMS if places[stream]}
     assert [a for a in told if a.stream not in own] == [a for a in alerts if a.stream not in own]
     for stream in STREAMS:
-        alone = Overrides()
-        rates = (0.0, *overrides.rates)
-        alone_rate = rates[overrides.place(stream)]
-        everybody = rules(ABOUT, alone_rate) if alone_rate else base
-        assert not alone.rates
+        everybody = rules(ABOUT, overrides.rates[places[stream] - 1]) if places[stream] else base
         _, expected = run(Engine(StubModel(ABOUT), everybody), drawn)
         name = stream.decode()
         assert [a for a in told if a.stream == name] == [a for a in expected if a.stream == name]

@@ -111,11 +111,11 @@ def test_patterns_speak_of_streams_that_have_nothing_of_their_own() -> None:
     )
     assert overrides.rates == (0.5, 2, 9)
     streams = [b"pump-1", b"pump-7", b"p1", b"p3", b"press"]
-    assert [overrides.place(stream) for stream in streams] == [2, 1, 3, 0, 0]
+    assert overrides.places(streams).tolist() == [2, 1, 3, 0, 0]
     assert overrides.mute(alert("pump-7", "open", NOON)) == mute()
     assert overrides.mute(alert("press", "open", NOON)) is None
     overrides.take([(b"pump-7", None)])
-    assert [overrides.place(stream) for stream in streams] == [1, 1, 2, 0, 0]
+    assert overrides.places(streams).tolist() == [1, 1, 2, 0, 0]
 
 
 def test_it_counts_what_is_in_force() -> None:

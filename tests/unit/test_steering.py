@@ -138,7 +138,7 @@ def test_a_threshold_decides_what_opens_and_what_was_said_holds() -> None:
     assert marks(first) == [("open", False)]
     first.broker.control.append((b"s", threshold(1e-90)))  # and then it was killed
     second = Rig(first.broker)
-    write(first.broker, CALM)
+    write(first.broker, [WILD[2], *CALM])
     second.turn()
     told = [json.loads(message.value or b"") for message in alerts(second)]
     assert [one["status"] for one in told] == ["open", "close"]
