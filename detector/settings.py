@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from detector.errors import SettingsRejected
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.relay_settings import Relay
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
@@ -178,6 +179,7 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+    relay: Relay = Relay()
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
@@ -250,7 +252,13 @@ def fingerprint(settings: Settings) -> str:
     """
     ours = settings.model_dump(
         mode="json",
-        exclude={"model": True, "http": True, "log": True, "kafka": {"group_instance_id"}},
+        exclude={
+            "model": True,
+            "http": True,
+            "log": True,
+            "relay": True,
+            "kafka": {"group_instance_id"},
+        },
     )
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 
