@@ -88,6 +88,8 @@ class Board:
         self.take(heard, told, heard.stamp_s)
         if told.over and heard.stamp_s + self._lasts_s < now_s:
             self._known.pop(_who(told), None)
+        for entry in self._known.get(_who(told), {}).values():
+            entry.due_s = 0.0  # at once: who knows since when nobody has told it again
 
     def begin(self, partition: Partition) -> None:
         """From now on what is known of a partition may be told again."""
