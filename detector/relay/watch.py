@@ -32,7 +32,9 @@ class RelayMetrics:
         self.connection_losses = table.counter(
             "detector_broker_losses_total", "Outages: times that the broker began not to answer."
         )
-        self.build = table.gauge("detector_build_info", "1 for the release that runs.", version=())
+        self.build = table.gauge(
+            "detector_relay_build_info", "1 for the release that runs.", version=()
+        )
         self.progress = table.gauge(
             "detector_progress_timestamp_seconds", "When the loop last went round."
         )
