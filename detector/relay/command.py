@@ -50,7 +50,10 @@ def relay(settings: Settings) -> int:
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(loop)
-    log.info("started", to=ours.to, topic=subscription.topic, group=subscription.group)
+    log.info(
+        "started", to=ours.to, topic=subscription.topic, group=subscription.group,
+        metrics=f"port {server.port}",
+    )  # fmt: skip
     try:
         loop.run()
     except (ConnectionLost, MembershipLost) as error:

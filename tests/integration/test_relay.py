@@ -45,10 +45,11 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def to_webhook(topics: Topics, folder: Path, receiver: Receiver, secret: Path) -> Relay:
-    return Relay(
-        topics, folder, relay__to="webhook", relay__url=receiver.url, relay__secret_file=secret
-    )
+def to_webhook(
+    topics: Topics, folder: Path, receiver: Receiver, secret: Path, **settings: object
+) -> Relay:
+    ours = {"relay__url": receiver.url, "relay__secret_file": secret, **settings}
+    return Relay(topics, folder, relay__to="webhook", **ours)
 
 
 def to_alertmanager(
@@ -127,6 +128,31 @@ def test_a_relay_that_was_killed_knows_what_is_open(
         until(lambda: alertmanager.firing() == {("pump-1", "warning")}, "the one that is open")
         assert relay.metric("detector_relay_alerts_total") == 1
         assert relay.stop() == 0
+
+
+def test_a_new_relay_begins_with_new_alerts_and_knows_those_that_are_open(
+    topics: Topics, alertmanager: Alertmanager, receiver: Receiver, secret: Path, tmp_path: Path
+) -> None:
+    for one in (alert(1), alert(2), alert(2, "close")):  # Tansu takes a batch's first for the end
+        tell(topics, one)
+    new = {"relay__from_beginning": False}
+    with (
+        to_alertmanager(topics, tmp_path, alertmanager, **new) as first,
+        to_webhook(topics, tmp_path, receiver, secret, **new) as other,
+    ):
+        until(lambda: alertmanager.firing() == {("pump-1", "warning")}, "what is open")
+        first.ready()
+        other.ready()
+        first.stop(signal.SIGKILL)
+        other.stop(signal.SIGKILL)
+    tell(topics, alert(3))  # while both are away
+    with (
+        to_alertmanager(topics, tmp_path, alertmanager, **new),
+        to_webhook(topics, tmp_path, receiver, secret, **new),
+    ):
+        until(lambda: ("pump-3", "warning") in alertmanager.firing(), "Alertmanager hears of it")
+        until(lambda: receiver.requests != [], "the webhook hears of it")
+    assert receiver.seen() == [("pump-3", "open")]
 
 
 # A webhook -------------------------------------------------------------------------------
