@@ -57,9 +57,10 @@ class RelayMetrics:
             "detector_relay_resends_total", "Requests that tell again what is open.", sink=sinks
         )
         self.reachable = table.gauge(
-            "detector_relay_sink_up", "1 where the last request was answered, 0 otherwise.",
+            "detector_relay_sink_up", "0 where the last request was not taken, 1 otherwise.",
             sink=sinks,
         )  # fmt: skip
+        self.reachable.labels(self.sink).set(1)
         self.attempt = table.histogram(
             "detector_relay_request_seconds", "How long requests take.", TIMES_S, sink=sinks
         )
