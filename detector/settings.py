@@ -27,7 +27,7 @@ from detector.relay_settings import Relay
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
-SECRET = re.compile("password|token|secret")
+SECRET = re.compile("password|token|secret|url")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]

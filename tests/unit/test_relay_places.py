@@ -1,6 +1,9 @@
 """What a webhook gets, over real HTTP; and which settings a relay takes."""
 
+import os
+import re
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,23 +11,27 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from conftest import tool
 from fakes import ManualClock
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 from pydantic import SecretStr, ValidationError
 from relays import SECRET, Receiver, alert
 
+from detector.__main__ import main
 from detector.errors import SettingsRejected
 from detector.messages import alert_message
 from detector.records import Partition
 from detector.relay.alert import Told, event_of, read
-from detector.relay.command import check_files
+from detector.relay.command import check_files, subscription_of
 from detector.relay.endpoint import REFUSALS, Answer, Endpoint, wait_asked
 from detector.relay.outlet import Heard
+from detector.relay.watch import RelayMetrics
 from detector.relay.webhook import Webhook, keys_of, signature
 from detector.relay_settings import Relay
 from detector.secret import Secret
-from detector.settings import Settings, fingerprint
+from detector.settings import Kafka, Settings, fingerprint
 
 
 @pytest.fixture
@@ -233,6 +240,48 @@ def test_a_relay_does_not_start_without_what_it_needs(tmp_path: Path) -> None:
         check_files(hook)
     file.write_text(SECRET)
     check_files(hook)
+
+
+def test_the_command_refuses_with_exit_code_2_and_shows_no_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [*os.environ]:
+        if name.startswith("DETECTOR_"):
+            monkeypatch.delenv(name)
+    assert main(["relay"]) == 2
+    assert "expected relay.to (DETECTOR_RELAY__TO)" in capsys.readouterr().err
+    monkeypatch.setenv("DETECTOR_RELAY__URL", "https://relay:hunter2@example.org")
+    assert main(["relay"]) == 2
+    said = capsys.readouterr().err
+    assert "relay.url (DETECTOR_RELAY__URL)" in said
+    assert "hunter2" not in said
+
+
+def test_it_reads_the_alerts_of_the_daemon_as_the_daemon_reads_readings() -> None:
+    kafka = Kafka(
+        bootstrap_servers="kafka:9093", group="pumps", group_instance_id="host-1",
+        security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="u",
+        sasl_password=SecretStr("p"),
+    )  # fmt: skip
+    settings = Settings(model=Path("m"), kafka=kafka, relay=Relay(to="webhook", url="http://h",
+                        secret_file=Path("s")))  # fmt: skip
+    options = subscription_of(settings).client_options()
+    assert options["security_protocol"] == "SASL_SSL"
+    assert options["group_id"] == "pumps-relay-webhook"
+    assert options["group_instance_id"] == "host-1"
+    assert options["isolation_level"] == "read_committed"
+    assert subscription_of(settings).topic == "alerts"
+
+
+def test_every_metric_is_exposed_under_a_good_name() -> None:
+    body = generate_latest(RelayMetrics("webhook").registry)
+    types = dict(re.findall(r"^# TYPE (detector_\S+) (\w+)$", body.decode(), re.MULTILINE))
+    assert types == {row.name: row.type for row in RelayMetrics("webhook").table.rows}
+    promtool = tool("promtool", "prometheus")
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=body, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
 def test_the_daemon_does_not_mind_the_relays_table(tmp_path: Path) -> None:
