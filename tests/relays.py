@@ -109,11 +109,16 @@ class Receiver:
 class Alertmanager:
     """A real one, on loopback, that may be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, people: Receiver) -> None:
+        """Let it tell `people`, two seconds after an alert began."""
         self.port = free_port()
         self._folder = folder
         self._config = folder / "alertmanager.yml"
-        self._config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        waits = "group_wait: 2s, group_interval: 1s, group_by: [stream]"
+        self._config.write_text(
+            f"route: {{receiver: people, {waits}}}\n"
+            f"receivers: [{{name: people, webhook_configs: [{{url: '{people.url}'}}]}}]\n"
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

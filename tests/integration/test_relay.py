@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,16 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def alertmanager(tmp_path: Path) -> Iterator[Alertmanager]:
-    made = Alertmanager(tmp_path)
+def people() -> Iterator[Receiver]:
+    """Whom Alertmanager tells."""
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alertmanager(people: Receiver, tmp_path: Path) -> Iterator[Alertmanager]:
+    made = Alertmanager(tmp_path, people)
     made.start()
     yield made
     made.stop()
@@ -111,6 +120,19 @@ def test_what_is_open_keeps_firing_and_alertmanager_may_go_and_forget(
         until(lambda: relay.metric("detector_relay_resends_total") >= told + 8, "told again")
         assert len(alertmanager.firing()) == 2
         assert relay.metric("detector_relay_open_alerts") == 2
+
+
+def test_people_hear_of_one_that_was_over_before_alertmanager_would_have_told_them(
+    topics: Topics, alertmanager: Alertmanager, people: Receiver, tmp_path: Path
+) -> None:
+    with to_alertmanager(topics, tmp_path, alertmanager, relay__least_firing_s=4) as relay:
+        relay.ready()
+        now_us = int(time.time() * 1e6)  # of what is older Alertmanager tells at once
+        just = {"opened_us": now_us, "at_us": now_us}
+        tell(topics, alert(1, **just), alert(1, "close", **just))
+        until(lambda: len(people.requests) >= 2, "they hear twice")
+        assert [told["status"] for told in people.events()] == ["firing", "resolved"]
+        assert relay.stop() == 0
 
 
 def test_a_relay_that_was_killed_knows_what_is_open(
