@@ -15,6 +15,7 @@ from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
+from detector.relay.command import relay
 from detector.settings import Judge, describe, read_settings
 from detector.state_command import export, ls, show
 
@@ -36,6 +37,12 @@ def _run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
     set_up_logs(settings.log.level, settings.log.format)
     return run(settings)
+
+
+def _relay(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=Path("none"))  # it runs none
+    set_up_logs(settings.log.level, settings.log.format)
+    return relay(settings)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -131,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", _run, "read streams from Kafka, score them and raise alerts, until stopped"),
         ("check", _check, "validate settings, model and broker, and say what is wrong"),
+        ("relay", _relay, "hand alerts on to Alertmanager or a webhook, until stopped"),
     ):
         sub = commands.add_parser(
             name,
@@ -140,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--config", type=Path, help="TOML file with settings")
-        sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+        if command is not _relay:
+            sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
     _add_score(commands)
     _add_memory(commands)
