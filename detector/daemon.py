@@ -29,6 +29,7 @@ from detector.expose import Health, Server, notifier
 from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
+from detector.mapping import headers_of, layout_of
 from detector.metrics import Metrics
 from detector.model import OnnxModel
 from detector.partitions import Keeping
@@ -206,8 +207,9 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def _subscription(settings: Settings) -> Subscription:
-    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
-    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers", "headers"}
+    asked = settings.kafka.model_dump(include=names)
+    return Subscription(_cluster(settings), headers=headers_of(settings.input), **asked)
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
@@ -243,6 +245,7 @@ def _format(manifest: Manifest, settings: Settings) -> Format:
     limits = settings.input
     return format_of(
         manifest,
+        layout_of(limits, [channel.name for channel in manifest.channels]),
         max_value_bytes=limits.max_value_bytes,
         max_stream_bytes=limits.max_stream_bytes,
         max_future_us=int(limits.max_future_s * US_PER_S),

@@ -1,0 +1,45 @@
+"""The bytes of a record's value, as a document. Pure."""
+
+import json
+from typing import Any
+
+import msgspec
+
+# Confluent's wire format: a zero byte, the schema's id (4 bytes, big-endian), the body.
+MAGIC = b"\0"
+HEADER_BYTES = 5
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Unreadable(ValueError):
+    """Bytes that are not what they should be; `reason` is one of `validate.REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def body_of(value: bytes) -> bytes:
+    """Return a value without the header that serializers with a schema registry write.
+
+    No JSON begins with a zero byte.
+
+    >>> body_of(bytes([0, 0, 0, 0, 7]) + b"{}")
+    b'{}'
+    """
+    return value[HEADER_BYTES:] if value[:1] == MAGIC else value
+
+
+def from_json(value: bytes) -> Any:  # noqa: ANN401 - a document is anything
+    """Return the document that JSON holds, be it written with the words NaN and Infinity.
+
+    Raises:
+        ValueError: If it is no JSON.
+        RecursionError: If it is nested too deeply.
+    """
+    body = body_of(value)
+    try:
+        return _decode(body)
+    except msgspec.DecodeError:
+        return json.loads(body)
