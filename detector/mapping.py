@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from detector.errors import SettingsRejected
 from detector.layout import Cell, Layout, parse_place
 from detector.paths import parse_path
-from detector.protection import Table
+from detector.protection import File, Table
 from detector.wire import from_json
 
 TIME_FORMATS = ("auto", "rfc3339", "s", "ms", "us", "ns")
@@ -79,6 +80,31 @@ class Input(Table):
     channels: dict[str, Annotated[Channel, BeforeValidator(_as_table)]] = Field(
         {}, description="Channels that are called otherwise: NAME = path, or path, scale, offset."
     )
+    registry_url: str | None = Field(
+        None, pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$",
+        description="Schema registry (Confluent's API) of Avro producers; extra avro.",
+    )  # fmt: skip
+    registry_username: str | None = Field(
+        None, min_length=1, pattern="^[^:]+$", description="Who we are to it (basic)."
+    )
+    registry_password_file: File | None = Field(None, description="Holds the password.")
+    registry_cafile: File | None = Field(
+        None, description="PEM: who vouches for it; None: whom the system trusts."
+    )
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if (self.registry_username is None) != (self.registry_password_file is None):
+            msg = "expected registry_username and registry_password_file together, saw one of them"
+            raise ValueError(msg)
+        if self.registry_username and self.registry_url is None:
+            msg = "expected registry_url beside registry_username, saw none"
+            raise ValueError(msg)
+        urlsplit(self.registry_url or "").port  # noqa: B018 - raises where it is none
+        if self.registry_cafile and not (self.registry_url or "").startswith("https:"):
+            msg = f"expected an https registry_url beside registry_cafile, saw {self.registry_url}"
+            raise ValueError(msg)
+        return self
 
     @property
     def mapped(self) -> bool:

@@ -13,11 +13,25 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Unreadable(ValueError):
-    """Bytes that are not what they should be; `reason` is one of `validate.REASONS`."""
+    """Bytes that are not what they should be.
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
+    Attributes:
+        reason: One of `validate.REASONS`.
+    """
+
+    reason = "not_json"
+
+
+class NotAvro(Unreadable):
+    """They are not what their schema says."""
+
+    reason = "not_avro"
+
+
+class UnknownSchema(Unreadable):
+    """They name a schema that the registry does not have, or that nobody here can read."""
+
+    reason = "unknown_schema"
 
 
 def body_of(value: bytes) -> bytes:
