@@ -73,7 +73,7 @@ class KafkaSource:
         self._member = consumer.group_metadata()
         assigned, revoked, lost = self._moves.take()
         headers = self._subscription.headers
-        chunks = [_chunk(Partition(*tp), records, headers) for tp, records in fetched.items()]
+        chunks = [chunk_of(Partition(*tp), records, headers) for tp, records in fetched.items()]
         return Polled(chunks, assigned, revoked, lost)
 
     @property
@@ -227,7 +227,8 @@ def _said(error: KafkaError) -> str:
     return f"{type(error).__name__}: {' '.join(map(str, error.args))}"
 
 
-def _chunk(partition: Partition, records: list[Any], headers: tuple[str, ...]) -> Chunk:
+def chunk_of(partition: Partition, records: list[Any], headers: tuple[str, ...]) -> Chunk:
+    """Return the client's records of a partition as columns, with the headers that are named."""
     return Chunk(
         partition,
         np.array([r.offset for r in records], np.int64),

@@ -29,19 +29,18 @@ from detector.expose import Health, Server, notifier
 from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
-from detector.mapping import Input, headers_of, layout_of
+from detector.mapping import form_of, headers_of
 from detector.metrics import Metrics
 from detector.model import OnnxModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
-from detector.schemas import Schemas, schemas_of
+from detector.schemas import schemas_of
 from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
-from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
 from detector.wire import from_json
 
@@ -194,7 +193,7 @@ def _pipeline(
         changelog=changelog,
         engine=Engine(model, rules_of(manifest, settings.judge)),
         delivery=delivery,
-        form=form_of(manifest, settings.input, schemas),
+        form=form_of(manifest, settings.input, schemas.unpack if schemas else from_json),
         topics=_topics(settings),
         keeping=keeping,
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
@@ -242,22 +241,6 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
     return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
-
-
-def form_of(manifest: Manifest, given: Input, schemas: Schemas | None = None) -> Format:
-    """Return what a valid record is.
-
-    Raises:
-        SettingsRejected: If the mapping is none for this model.
-    """
-    channels = [channel.name for channel in manifest.channels]
-    return format_of(
-        manifest,
-        layout_of(given, channels, schemas.unpack if schemas else from_json),
-        max_value_bytes=given.max_value_bytes,
-        max_stream_bytes=given.max_stream_bytes,
-        max_future_us=int(given.max_future_s * US_PER_S),
-    )
 
 
 def _timing(settings: Settings) -> Timing:

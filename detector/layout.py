@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from detector.paths import Path, parse_path
+from detector.paths import Path, parse_path, write_path
 from detector.wire import from_json
 
 
@@ -92,3 +92,15 @@ def parse_place(text: str, word: Literal["key", "record"]) -> Place:
         msg = f"expected {word}, header:NAME or a path such as device.id, saw {text!r}"
         raise ValueError(msg)
     return Place("value", text, path, text.startswith("/"))
+
+
+def write_place(path: Path, *, whole: bool = False) -> str:
+    """Return a path into the value as `parse_place` reads it.
+
+    >>> write_place(("key",))
+    '"key"'
+    """
+    text = write_path(path)
+    if text in {"key", "record"} or text.startswith(("header:", "/")):
+        text = ".".join([f'"{path[0]}"', *filter(None, [write_path(path[1:])])])
+    return f"/{text}" if whole else text

@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from detector.artifact import Manifest
 from detector.errors import SettingsRejected
 from detector.layout import Cell, Layout, parse_place
 from detector.paths import parse_path
 from detector.protection import File, Table
+from detector.records import US_PER_S
+from detector.validate import Format, format_of
 from detector.wire import from_json
 
 TIME_FORMATS = ("auto", "rfc3339", "s", "ms", "us", "ns")
@@ -144,6 +147,21 @@ def layout_of(
         readings=parse_path(given.readings),
         values=parse_path(given.values),
         unpack=unpack,
+    )
+
+
+def form_of(manifest: Manifest, given: Input, unpack: Callable[[bytes], Any] = from_json) -> Format:
+    """Return what a valid record is, for a model.
+
+    Raises:
+        SettingsRejected: If the mapping is none for this model.
+    """
+    return format_of(
+        manifest,
+        layout_of(given, [channel.name for channel in manifest.channels], unpack),
+        max_value_bytes=given.max_value_bytes,
+        max_stream_bytes=given.max_stream_bytes,
+        max_future_us=int(given.max_future_s * US_PER_S),
     )
 
 

@@ -9,6 +9,7 @@ from detector.errors import SettingsRejected
 from detector.mapping import Channel, Input, headers_of, layout_of
 from detector.paths import MISSING, column, follow, names_at, parse_path, write_path
 from detector.settings import read_settings
+from detector.sniff_command import toml_of
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,25 @@ def test_a_field_that_is_called_like_a_word_is_written_in_quotes() -> None:
     layout = layout_of(Input(stream='"key"', time='"header:at"'), ["c"])
     assert layout is not None
     assert (layout.stream.path, layout.time.path) == (("key",), ("header:at",))
+
+
+def test_settings_are_written_as_they_are_read_but_for_secrets(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("DETECTOR_KAFKA__SASL_PASSWORD", "hunter2")
+    path = tmp_path / "detector.toml"
+    path.write_text(
+        'model = "a \\"b\\".onnx"\n[kafka]\nsecurity_protocol = "SASL_PLAINTEXT"\n'
+        'sasl_mechanism = "PLAIN"\nsasl_username = "ü"\nfrom_beginning = false\n'
+        "[judge]\nclose_share = 0.5\n[input]\nstream = '\"a.b\"'\n"
+        '[input.channels]\npressure = "p"\n"Fluß 1" = {path = "f.v", scale = 0.06, offset = -1}\n'
+    )
+    environment.delenv("DETECTOR_MODEL")
+    settings = read_settings(path)
+    text = "\n".join(toml_of(settings))
+    assert "hunter2" not in text
+    path.write_text(text)
+    assert read_settings(path) == settings
 
 
 @pytest.mark.parametrize("path", [(), ("a",), ("a", "b.c", "0"), ("ü ü", ".")])
