@@ -109,6 +109,11 @@ def test_those_used_last_are_kept_and_none_is_forgotten_that_is_needed(stand_in:
     stand_in.asked.clear()
     taken(schemas, framed(0, first()), framed(5, first()))
     assert stand_in.asked == []
+    taken(schemas, framed(5, first()))
+    taken(schemas, framed(1, first()))
+    stand_in.asked.clear()
+    taken(schemas, framed(5, first()))
+    assert stand_in.asked == [], "it was used last"
 
 
 def test_what_cannot_be_read_is_set_aside_with_its_reason(stand_in: StandIn) -> None:
