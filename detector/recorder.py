@@ -65,11 +65,15 @@ class Recorder:
         """The broker answers."""
         if not self._health.connected:
             log.info("broker answers")
+        self._away = False
+        self._health.connected = True
+        self._metrics.connected.set(1)
+
+    def understood(self) -> None:
+        """The schemas are known that records were written with, or these are others' now."""
         if not self._health.registry:
             log.info("schema registry answers")
-        self._away = False
-        self._health.connected = self._health.registry = True
-        self._metrics.connected.set(1)
+        self._health.registry = True
 
     def _registry_lost(self, why: RegistryLost) -> None:
         """The registry does not answer; the broker did, or nobody would have asked it."""
