@@ -17,6 +17,7 @@ from detector.memory import memory, resident_bytes
 from detector.model import load
 from detector.relay.command import relay
 from detector.settings import Judge, describe, read_settings
+from detector.sniff_command import sniff
 from detector.state_command import export, ls, show
 
 EXIT_REFUSED = 2
@@ -110,6 +111,19 @@ def _state(options: argparse.Namespace) -> int:
         return 0
 
 
+def _sniff(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=options.model)
+    if options.topic:
+        kafka = settings.kafka.model_copy(update={"topic": options.topic})
+        settings = settings.model_copy(update={"kafka": kafka})
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        return sniff(settings, options.records, options.seconds)
+    except ConnectionLost as error:
+        print(f"detector: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
 def _tell_rows(rows: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{rows} rows", end="\r", file=sys.stderr)
@@ -154,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_memory(commands)
     _add_state(commands)
+    _add_sniff(commands)
     return parser
 
 
@@ -190,6 +205,22 @@ def _add_state(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         if name == "show":
             action.add_argument("stream", help="its id")
         action.set_defaults(command=_state)
+
+
+def _add_sniff(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "sniff",
+        help="look at a topic, and propose the settings that read it",
+        description="Look at the last records of a topic, say what was understood, and propose "
+        "the settings that read it, as TOML. It joins no group and commits nothing.",
+        epilog="example: detector sniff --topic telegraf --model model.onnx > detector.toml",
+    )
+    sub.add_argument("--topic", help="instead of DETECTOR_KAFKA__TOPIC")
+    sub.add_argument("--config", type=Path, help="TOML file with settings")
+    sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+    sub.add_argument("--records", type=_count, default=500, metavar="N", help="at most (500)")
+    sub.add_argument("--seconds", type=_count, default=10, metavar="S", help="to wait (10)")
+    sub.set_defaults(command=_sniff)
 
 
 def _count(text: str) -> int:

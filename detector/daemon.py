@@ -29,18 +29,20 @@ from detector.expose import Health, Server, notifier
 from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
+from detector.mapping import form_of, headers_of
 from detector.metrics import Metrics
 from detector.model import OnnxModel
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
+from detector.schemas import schemas_of
 from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
-from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
+from detector.wire import from_json
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 3
@@ -185,19 +187,20 @@ def _pipeline(
     recorder: Recorder,
     clock: Clock,
 ) -> Pipeline:
-    manifest = model.manifest
+    manifest, schemas = model.manifest, schemas_of(settings.input)
     return Pipeline(
         source=source,
         changelog=changelog,
         engine=Engine(model, rules_of(manifest, settings.judge)),
         delivery=delivery,
-        form=_format(manifest, settings),
+        form=form_of(manifest, settings.input, schemas.unpack if schemas else from_json),
         topics=_topics(settings),
         keeping=keeping,
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
         recorder=recorder,
         clock=clock,
         timing=_timing(settings),
+        schemas=schemas,
     )
 
 
@@ -206,8 +209,9 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def _subscription(settings: Settings) -> Subscription:
-    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
-    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers", "headers"}
+    asked = settings.kafka.model_dump(include=names)
+    return Subscription(_cluster(settings), headers=headers_of(settings.input), **asked)
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
@@ -237,16 +241,6 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
     return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
-
-
-def _format(manifest: Manifest, settings: Settings) -> Format:
-    limits = settings.input
-    return format_of(
-        manifest,
-        max_value_bytes=limits.max_value_bytes,
-        max_stream_bytes=limits.max_stream_bytes,
-        max_future_us=int(limits.max_future_s * US_PER_S),
-    )
 
 
 def _timing(settings: Settings) -> Timing:

@@ -193,6 +193,10 @@ class Metrics:
             "Attempts that the broker did not answer; each is made again.",
             operation=get_args(Operation),
         )
+        self.registry_errors = table.counter(
+            "detector_registry_errors_total",
+            "Attempts that the schema registry did not answer; each is made again.",
+        )
         self.rebalances = table.counter("detector_rebalances_total", "Polls that moved partitions.")
         self.lost_partitions = table.counter(
             "detector_lost_partitions_total", "Partitions that the group gave to others unasked."

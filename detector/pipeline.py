@@ -16,6 +16,7 @@ from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
+from detector.schemas import Schemas, understood
 from detector.source import Source
 from detector.validate import Format
 
@@ -67,8 +68,9 @@ class Pipeline:
         recorder: Recorder,
         clock: Clock,
         timing: Timing,
+        schemas: Schemas | None = None,
     ) -> None:
-        """Wire the stages."""
+        """Wire the stages; without schemas, records name none."""
         self._source = source
         self._engine = engine
         self._delivery = delivery
@@ -79,6 +81,7 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clock
         self._timing = timing
+        self._schemas = schemas
         self._patience = Patience(recorder, clock, timing.shutdown_s)
         self._owned = Ownership(
             source, changelog, self._patience, recorder, clock, keeping, engine.model.manifest
@@ -130,7 +133,13 @@ class Pipeline:
 
     def _poll(self) -> Polled:
         with self._recorder.timed("poll"):
-            return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            polled = self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            if self._schemas is None:
+                return polled
+            polled = understood(polled, self._source, self._schemas)
+            if polled.chunks or polled.revoked or polled.lost:
+                self._recorder.understood()
+            return polled
 
     def _check_membership(self, polled: Polled) -> None:
         """End if partitions were lost because this process stood still.

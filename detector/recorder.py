@@ -12,6 +12,7 @@ import structlog
 from detector.artifact import Manifest
 from detector.clock import Clock
 from detector.engine import Outcome
+from detector.errors import RegistryLost
 from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
@@ -49,7 +50,10 @@ class Recorder:
         self._metrics.progress.set(self._clock.now_s())
 
     def lost(self, why: Exception, operation: Operation) -> None:
-        """The broker does not answer; one line an outage, not one an attempt."""
+        """The broker or the registry does not answer; one line an outage, not one an attempt."""
+        if isinstance(why, RegistryLost):
+            self._registry_lost(why)
+            return
         self._metrics.broker_errors.labels(operation).inc()
         if not self._away:
             self._metrics.connection_losses.inc()
@@ -65,6 +69,20 @@ class Recorder:
         self._away = False
         self._health.connected = True
         self._metrics.connected.set(1)
+
+    def understood(self) -> None:
+        """The schemas are known that records were written with, or these are others' now."""
+        if not self._health.registry:
+            log.info("schema registry answers")
+        self._health.registry = True
+
+    def _registry_lost(self, why: RegistryLost) -> None:
+        """The registry does not answer; the broker did, or nobody would have asked it."""
+        if self._health.registry:
+            self.answered()
+            log.warning("schema registry away, trying again", why=str(why))
+        self._health.registry = False
+        self._metrics.registry_errors.inc()
 
     def settled(self, loading: int) -> None:
         """The group has assigned us our partitions, be it none; some are not restored yet."""

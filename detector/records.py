@@ -39,6 +39,7 @@ class Chunk:
         stamps_us: [R] int64, the records' own Kafka timestamps.
         keys: R keys, None where the producer sent none.
         values: R values, None for a tombstone.
+        headers: Of each that was asked for R values, None where a record has no such header.
     """
 
     partition: Partition
@@ -46,6 +47,7 @@ class Chunk:
     stamps_us: Ints
     keys: list[bytes | None]
     values: list[bytes | None]
+    headers: dict[str, list[bytes | None]] = field(default_factory=dict)
 
     @property
     def next_offset(self) -> int:
@@ -64,6 +66,7 @@ class Chunk:
             self.stamps_us[where],
             self.keys[where],
             self.values[where],
+            {name: column[where] for name, column in self.headers.items()},
         )
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
+from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
 from detector.relay_settings import Relay
 
@@ -56,16 +57,6 @@ class Kafka(KafkaSecurity):
     from_beginning: bool = Field(
         default=True,
         description="Where a new group starts: the oldest reading kept, or only new ones.",
-    )
-
-
-class Input(Table):
-    """What a valid record is."""
-
-    max_value_bytes: int = Field(1 << 20, ge=64, le=1 << 28, description="Larger values are bad.")
-    max_stream_bytes: int = Field(256, ge=1, le=4096, description="Longer stream ids are bad.")
-    max_future_s: float = Field(
-        3600.0, ge=0, le=10**9, description="A reading further ahead of its record's time is bad."
     )
 
 
