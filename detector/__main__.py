@@ -12,6 +12,7 @@ from detector.check import check
 from detector.daemon import EXIT_FAILED, rules_of, run
 from detector.engine import Engine
 from detector.errors import ConnectionLost, Refused, SettingsRejected
+from detector.history_command import add_commands
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
     _add_score(commands)
+    add_commands(commands)
     _add_memory(commands)
     _add_state(commands)
     return parser

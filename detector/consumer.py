@@ -72,7 +72,7 @@ class KafkaSource:
                 raise self._lost(error) from error
         self._member = consumer.group_metadata()
         assigned, revoked, lost = self._moves.take()
-        chunks = [_chunk(Partition(*tp), records) for tp, records in fetched.items()]
+        chunks = [as_chunk(Partition(*tp), records) for tp, records in fetched.items()]
         return Polled(chunks, assigned, revoked, lost)
 
     @property
@@ -226,7 +226,8 @@ def _said(error: KafkaError) -> str:
     return f"{type(error).__name__}: {' '.join(map(str, error.args))}"
 
 
-def _chunk(partition: Partition, records: list[Any]) -> Chunk:
+def as_chunk(partition: Partition, records: list[Any]) -> Chunk:
+    """Return the client's records of one partition as columns."""
     return Chunk(
         partition,
         np.array([r.offset for r in records], np.int64),

@@ -39,7 +39,7 @@ from detector.settings import Judge, Settings, fingerprint, notify_socket, state
 from detector.source import Source
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
-from detector.validate import Format, format_of
+from detector.validate import format_of
 from detector.watchdog import Watchdog
 
 EXIT_FAILED = 1
@@ -114,6 +114,16 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
     )
+
+
+def limits_of(settings: Settings) -> dict[str, int]:
+    """Return what bounds a valid record: the last fields of `Format`."""
+    limits = settings.input
+    return {
+        "max_value_bytes": limits.max_value_bytes,
+        "max_stream_bytes": limits.max_stream_bytes,
+        "max_future_us": int(limits.max_future_s * US_PER_S),
+    }
 
 
 def _explain(error: DetectorError) -> int:
@@ -191,7 +201,7 @@ def _pipeline(
         changelog=changelog,
         engine=Engine(model, rules_of(manifest, settings.judge)),
         delivery=delivery,
-        form=_format(manifest, settings),
+        form=format_of(manifest, **limits_of(settings)),
         topics=_topics(settings),
         keeping=keeping,
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
@@ -237,16 +247,6 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
     return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
-
-
-def _format(manifest: Manifest, settings: Settings) -> Format:
-    limits = settings.input
-    return format_of(
-        manifest,
-        max_value_bytes=limits.max_value_bytes,
-        max_stream_bytes=limits.max_stream_bytes,
-        max_future_us=int(limits.max_future_s * US_PER_S),
-    )
 
 
 def _timing(settings: Settings) -> Timing:
