@@ -8,14 +8,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from detector.backtest_command import add_backtest
 from detector.check import check
+from detector.command_options import column, count
 from detector.daemon import EXIT_FAILED, rules_of, run
 from detector.engine import Engine
 from detector.errors import ConnectionLost, Refused, SettingsRejected
-from detector.history_command import add_commands
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
+from detector.record_command import add_record
 from detector.settings import Judge, describe, read_settings
 from detector.state_command import export, ls, show
 
@@ -109,14 +111,6 @@ def _tell_rows(rows: int) -> None:
         print(f"\r{rows} rows", end="\r", file=sys.stderr)
 
 
-def _column(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        msg = f"expected NAME=COLUMN, saw {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return name, column
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detector",
@@ -144,7 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
     _add_score(commands)
-    add_commands(commands)
+    add_record(commands)
+    add_backtest(commands)
     _add_memory(commands)
     _add_state(commands)
     return parser
@@ -158,9 +153,9 @@ def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog="example: detector memory --model model.onnx --streams 100000 --partitions 4",
     )
     sub.add_argument("--model", type=Path, required=True, help="the ONNX file")
-    sub.add_argument("--streams", type=_count, required=True, metavar="N", help="on one replica")
-    sub.add_argument("--partitions", type=_count, default=1, metavar="P", help="that it holds (1)")
-    sub.add_argument("--id-bytes", type=_count, default=24, metavar="B", help="of an id (24)")
+    sub.add_argument("--streams", type=count, required=True, metavar="N", help="on one replica")
+    sub.add_argument("--partitions", type=count, default=1, metavar="P", help="that it holds (1)")
+    sub.add_argument("--id-bytes", type=count, default=24, metavar="B", help="of an id (24)")
     sub.set_defaults(command=_memory)
 
 
@@ -185,14 +180,6 @@ def _add_state(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action.set_defaults(command=_state)
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        msg = f"expected a number from 1 on, saw {text}"
-        raise argparse.ArgumentTypeError(msg)
-    return count
-
-
 def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     sub = commands.add_parser(
         "score",
@@ -207,7 +194,7 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     sub.add_argument("--output", type=Path, required=True, help=".csv, .parquet or .jsonl")
     sub.add_argument(
         "--column",
-        type=_column,
+        type=column,
         action="append",
         default=[],
         metavar="NAME=COLUMN",

@@ -15,19 +15,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from detector.cluster import Cluster
 from detector.decode import Reading, decode
 from detector.errors import SettingsRejected
 from detector.history import Span, Stretch, read
 from detector.records import Chunk, Readings
+from detector.tables import TIME, GroupedFile, appear
 from detector.validate import Format
 
 ORDER = "recording.json"  # what a folder holds, beside its files
 FILE_ROWS = 1_000_000
-GROUP_ROWS = 1 << 17  # readings held in memory until they are written
-TIME = pa.timestamp("us", "UTC")
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,16 +197,12 @@ class _Files:
         self._folder, self._form, self._rows, self._said = folder, form, rows, said
         self._name = f"{stretch.partition.topic}-{stretch.partition.number:05}"
         self._start = stretch.start
-        self._part = folder / f"{self._name}.part"
-        self._writer: pq.ParquetWriter | None = None
-        self._held: list[Readings] = []
-        self._written = 0
-        self._schema = pa.schema(
-            [("stream", pa.string()), ("ts", TIME), *((c, pa.float32()) for c in form.channels)]
-        )
+        schema = [("stream", pa.string()), ("ts", TIME)]
+        self._schema = pa.schema([*schema, *((c, pa.float32()) for c in form.channels)])
+        self._file = self._new()
 
     def add(self, chunk: Chunk, span: Span) -> None:
-        """Take a chunk's readings; write them when there are enough."""
+        """Take a chunk's readings."""
         decoded, said = decode(chunk, self._form), self._said
         readings = span.of(decoded.readings)
         said.records += len(chunk.values)
@@ -216,33 +210,18 @@ class _Files:
         said.outside += len(decoded.readings.ts_us) - len(readings.ts_us)
         said.bad.update(bad.reason for bad in decoded.bad)
         said.unknown_values += decoded.unknown_values
-        if len(readings.ts_us):
-            self._held.append(readings)
-        held = sum(len(one.ts_us) for one in self._held)
-        if held >= min(GROUP_ROWS, self._rows):
-            self._write()
-        if self._written >= self._rows:
+        self._file.add(_table(readings, self._schema))
+        if self._file.rows >= self._rows:
             self.finish(chunk.next_offset)
 
     def finish(self, stop: int) -> None:
         """Let the file appear, of records up to `stop`; where there is no reading, none does."""
-        self._write()
-        if self._writer is not None:
-            self._writer.close()
-            self._part.rename(self._folder / f"{self._name}-{self._start:015}-{stop:015}.parquet")
-            self._said.files += 1
-        self._writer, self._written, self._start = None, 0, stop
+        path = self._folder / f"{self._name}-{self._start:015}-{stop:015}.parquet"
+        self._said.files += self._file.finish(path)
+        self._file, self._start = self._new(), stop
 
-    def _write(self) -> None:
-        if not self._held:
-            return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd")
-        self._writer.write_table(
-            pa.concat_tables([_table(one, self._schema) for one in self._held])
-        )
-        self._written += sum(len(one.ts_us) for one in self._held)
-        self._held = []
+    def _new(self) -> GroupedFile:
+        return GroupedFile(self._folder / f"{self._name}.part", self._schema)
 
 
 def _table(readings: Readings, schema: pa.Schema) -> pa.Table:
@@ -263,13 +242,6 @@ def _stops(folder: Path, topic: str) -> dict[int, int]:
             number, stop = int(named[1]), int(named[2])
             stops[number] = max(stops.get(number, 0), stop)
     return stops
-
-
-def appear(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _names(value: bytes) -> list[str]:

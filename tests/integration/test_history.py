@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from brokers import Broker, Tansu
-from daemons import BEGAN_S, Topics, reading, story
+from daemons import BEGAN_S, Daemon, Topics, reading, story, until
 from small_model import SMALL
 
 from detector.history import Span, read, stretches
@@ -158,3 +158,52 @@ def test_what_cannot_be_recorded_is_refused(tansu: Tansu, tmp_path: Path) -> Non
     assert "expected an empty folder" in said
     said = detector("127.0.0.1:9", *command, *output, code=1).stderr
     assert "expected Kafka at 127.0.0.1:9 to answer" in said
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_backtest_tells_what_the_daemon_told_and_the_group_notices_nothing(
+    broker: Broker, small_model: Path, tmp_path: Path
+) -> None:
+    topics = Topics(broker.bootstrap_servers).create()
+    records = story(4, 300, broken=(1, 150, 220))
+    records[500:500] = [(b"pump-0", b"{"), (b"pump-2", reading(BEGAN_S, {"flow": 1}))]
+    topics.write(records)
+    with Daemon(small_model, topics, tmp_path) as daemon:
+        daemon.ready()
+        until(lambda: daemon.metric("detector_records_total") == len(records), "all read")
+        committed = "detector_position_offset"
+        until(lambda: daemon.metric(f'{committed}{{partition="0",position="committed"}}')
+              + daemon.metric(f'{committed}{{partition="1",position="committed"}}')
+              == len(records), "all committed")  # fmt: skip
+        output = tmp_path / "backtest"
+        said = detector(
+            topics.servers, "backtest", "--topic", topics.readings, "--model", small_model,
+            "--processes", "2", "--output", output,
+        ).stderr  # fmt: skip
+        assert "playing: 1202 of 1202 records (100%)" in said
+        assert "1200 readings of 4 streams scored, 1 late, 1 bad records" in said
+        assert daemon.metric("detector_rebalances_total") == 1, "nobody joined its group"
+        assert daemon.metric("detector_records_total") == len(records)
+        assert daemon.stop() == 0
+    told = lines(output / "alerts.jsonl")
+    assert {alert["status"] for alert in told} >= {"open", "close"}
+    live = [json.loads(value) for _, value in topics.read(topics.alerts, len(told))]
+    assert sorted(map(json.dumps, told)) == sorted(map(json.dumps, live))
+    assert [alert["at"] for alert in told] == sorted(str(alert["at"]) for alert in told)
+
+
+def test_a_backtest_that_is_interrupted_or_lacks_its_broker_says_so(
+    tansu: Tansu, small_model: Path, tmp_path: Path
+) -> None:
+    topics = Topics(tansu.bootstrap_servers).create()
+    command = ("backtest", "--topic", topics.readings, "--model", small_model)
+    output = ("--output", tmp_path / "backtest")
+    said = detector("127.0.0.1:9", *command, *output, code=1).stderr
+    assert "expected Kafka at 127.0.0.1:9 to answer" in said
+    assert "nothing was scored" in "".join(
+        detector(topics.servers, *command, *output).stderr
+        + (tmp_path / "backtest" / "report.html").read_text()
+    )
