@@ -20,6 +20,7 @@ from detector.model import load
 from detector.record_command import add_record
 from detector.settings import Judge, describe, read_settings
 from detector.state_command import export, ls, show
+from detector.tune_command import add_tune
 
 EXIT_REFUSED = 2
 
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     add_record(commands)
     add_backtest(commands)
+    add_tune(commands)
     _add_memory(commands)
     _add_state(commands)
     return parser

@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from detector.cluster import Cluster
 from detector.daemon import EXIT_FAILED
 from detector.errors import ConnectionLost, SettingsRejected
 from detector.history import Span
-from detector.records import US_PER_S
 from detector.settings import Settings
+from detector.validate import epoch_us
 
 
 def add_command(
@@ -101,12 +101,10 @@ def needs_files(module: str) -> Any:  # noqa: ANN401 - a module
 
 def _time(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        return int(epoch_us([datetime.fromisoformat(text)])[0])
     except ValueError as error:
         msg = f"expected a date or RFC 3339, saw {text!r}"
         raise argparse.ArgumentTypeError(msg) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * US_PER_S)
 
 
 def names(text: str) -> tuple[str, ...]:

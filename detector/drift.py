@@ -27,7 +27,7 @@ class Bins:
         >>> bins.expected.tolist()
         [0.5, 0.4, 0.1]
         >>> bins.count(np.array([0.5, 0.7, 1.5, 9])).tolist()
-        [2, 1, 1]
+        [2.0, 1.0, 1.0]
     """
 
     def __init__(self, calibration: Calibration) -> None:
