@@ -24,9 +24,9 @@ def bars(labels: Sequence[str], series: Series, alt: str) -> str:
     3
     """
     totals = [sum(parts) for parts in zip(*series.values(), strict=True)]
-    top = _nice(max(totals, default=0))
+    _, top, unit = _range(totals)
     step = (WIDE - LEFT - RIGHT) / max(len(labels), 1)
-    drawn = [_scale_y(0, top)]
+    drawn = [_scale_y(0, top, unit)]
     for i in range(len(labels)):
         base = 0.0
         for n, (name, values) in enumerate(series.items()):
@@ -54,10 +54,9 @@ def lines(x: Sequence[str], series: Series, alt: str, mark: float | None = None)
         mark: A level to draw across.
     """
     known = [v for values in series.values() for v in (*values, mark or 0.0) if isfinite(v)]
-    low, top = -_nice(-min(known, default=0)), _nice(max(known, default=0))
-    low = low if min(known, default=0) < 0 else 0.0
+    low, top, unit = _range(known)
     step = (WIDE - LEFT - RIGHT) / max(len(x), 1)
-    drawn = [_scale_y(low, top)]
+    drawn = [_scale_y(low, top, unit)]
     if mark is not None:
         drawn.append(f'<path class="mark" d="M{LEFT} {_y(mark, low, top):.1f}H{WIDE - RIGHT}"/>')
     for n, (name, values) in enumerate(series.items()):
@@ -85,25 +84,27 @@ def _svg(alt: str, drawn: Sequence[str]) -> str:
     )
 
 
-def _nice(top: float) -> float:
-    """Return a round number that is at least as large; 1 for nothing."""
-    if top <= 0:
-        return 1.0
-    unit = 10.0 ** floor(log10(top))
-    return next(unit * n for n in (1, 2, 4, 5, 8, 10) if unit * n >= top * (1 - 1e-9))
+def _range(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return lower and upper end of a scale with a zero, and the round step between its ticks."""
+    least, most = min(0.0, *values, 0.0), max(0.0, *values, 0.0)
+    most = most if most > least else 1.0  # nothing: a scale to 1
+    wanted = (most - least) / TICKS
+    power = 10.0 ** floor(log10(wanted))
+    unit = next(power * n for n in (1, 2, 2.5, 5, 10) if power * n >= wanted * (1 - 1e-9))
+    return -unit * ceil(-least / unit - 1e-9), unit * max(ceil(most / unit - 1e-9), 1), unit
 
 
 def _y(value: float, low: float, top: float) -> float:
     return HIGH - BOTTOM - (HIGH - TOP - BOTTOM) * (value - low) / (top - low)
 
 
-def _scale_y(low: float, top: float) -> str:
+def _scale_y(low: float, top: float, unit: float) -> str:
     drawn = []
-    for n in range(TICKS + 1):
-        value = low + (top - low) * n / TICKS
+    for n in range(round(low / unit), round(top / unit) + 1):
+        value = unit * n
         y = _y(value, low, top)
         drawn.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDE - RIGHT}"/>')
-        drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,.4g}</text>')
     return "".join(drawn)
 
 
