@@ -14,7 +14,7 @@ from detector.records import US_PER_S, Partition, Readings
 from detector.retrial import Retrial
 
 PARTITION = Partition("readings", 0)
-MODEL = StubModel(manifest(warm_up=1))
+MODEL = StubModel(manifest(warm_up=3))
 STREAMS = [b"a", b"b", b"c"]
 
 
