@@ -11,6 +11,7 @@ import structlog
 
 from detector.artifact import Manifest
 from detector.clock import Clock
+from detector.drift import Drift
 from detector.engine import Outcome
 from detector.errors import RegistryLost
 from detector.expose import Health
@@ -37,6 +38,7 @@ class Recorder:
         self._health = health
         self._clock = clock
         self._calibration = manifest.calibration
+        self._drift = Drift(manifest.calibration, clock.monotonic_s())
         self._away = False
         self._delayed: set[Partition] = set()
         self._told: set[Partition] = set()
@@ -172,6 +174,7 @@ class Recorder:
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
+            self._drift.add(score, self._clock.monotonic_s())
             for k, calibration in enumerate(self._calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
             self._ts_us += outcome.ts_us
@@ -225,6 +228,8 @@ class Recorder:
         metrics.streams.set(sum(len(arena) for arena in arenas))
         metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
         self._gauge_alerts(list(held.values()))
+        for calibration, drift in zip(self._calibration, self._drift.now(), strict=True):
+            metrics.drift.labels(calibration.kind).set(drift)
         for partition in self._told - held.keys():  # not all: a scrape could come in between
             self._forget(partition)
         self._told = set(held)

@@ -36,6 +36,23 @@ def test_scores_are_told_as_how_rare_they_are_and_only_past_warm_up() -> None:
     assert rig.value("detector_score_rarity_decades_sum", kind="state") > 10 * len(WILD)
 
 
+def test_drift_is_that_of_scores_past_warm_up_and_fades() -> None:
+    rig = played(*CALM)
+    calm = rig.value("detector_score_drift", kind="state")
+    assert calm < 0
+    assert abs(calm) < 0.01, "a few readings prove nothing"
+    write(rig.broker, [0.0, 30.0] * 1000)
+    rig.turn()
+    rig.gauge()
+    wild = rig.value("detector_score_drift", kind="state")
+    assert wild > 0.25
+    rig.clock.seconds += 24 * 3600
+    write(rig.broker, [0.0])
+    rig.turn()
+    rig.gauge()
+    assert rig.value("detector_score_drift", kind="state") < 0.5 * wild
+
+
 def test_rarity_counts_powers_of_ten_and_never_ends() -> None:
     made = Calibration(
         kind="state", levels=(0, 1, 2), exceedance=(1, 0.5, 0.01), scale=1, shape=0,
