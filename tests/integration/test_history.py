@@ -108,6 +108,8 @@ def test_a_span_is_of_the_readings_or_of_the_records(broker: Broker) -> None:
     assert not len(stretches(topics.servers, topics.readings, before)[0])
     at = Span(stamp_us, None, by_record=True)
     assert len(stretches(topics.servers, topics.readings, at)[0]) == 20
+    ahead = Span(stamp_us + 1800 * US_PER_S)
+    assert len(stretches(topics.servers, topics.readings, ahead, 3600 * US_PER_S)[0]) == 20
     # Whatever the topic's end, a record is never further behind its readings than is allowed.
     late = Span(stamp_us + 7200 * US_PER_S)
     assert not len(stretches(topics.servers, topics.readings, late, 3600 * US_PER_S)[0])
