@@ -35,8 +35,10 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
-from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
+from detector.ring import ring_depth
+from detector.settings import Settings, fingerprint, notify_socket, state_topic
 from detector.source import Source
+from detector.telling import Judge
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.validate import Format, format_of
@@ -62,7 +64,7 @@ def run(settings: Settings) -> int:
     server = _serve(settings, metrics, health)
     source = KafkaSource(_subscription(settings), clock)
     sink, delivery = _delivery(settings, source)
-    keeping = keeping_of(settings)
+    keeping = keeping_of(settings, manifest)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
     pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
@@ -94,13 +96,14 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def keeping_of(settings: Settings) -> Keeping:
+def keeping_of(settings: Settings, manifest: Manifest) -> Keeping:
     """Return how state is kept."""
     return Keeping(
         None if settings.output.to == "stdout" else state_topic(settings),
         settings.delivery.checkpoint_interval_s,
         int(settings.state.ttl_s * US_PER_S),
         settings.state.max_streams,
+        ring_depth(len(manifest.channels), settings.judge.readings_before),
     )
 
 
@@ -113,6 +116,7 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         open_after=settings.open_after,
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
+        lasting_s=settings.lasting_s,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from detector.messages import rfc3339
+from detector.records import SEVERITIES
 from detector.restore import Kept
 from detector.snapshot import JUDGED, MARK, SLAB, Entry, docket_of, number_of, read_entry
 from detector.state import NEVER_US, PACE
@@ -90,8 +91,10 @@ def _rows(entry: Entry, mark: Entry, later: dict[bytes, Any]) -> Iterator[Carrie
 
 def _memory(docket: Any) -> dict[str, object]:  # noqa: ANN401 - numpy's record
     said: dict[str, object] = {
-        name: docket[name].item() for name in ("open", "critical", "run", "calm", "peak")
+        name: docket[name].item() for name in ("open", "run", "calm", "peak")
     }
+    if docket["open"]:
+        said["severity"] = SEVERITIES[docket["severity"]]
     if docket["open"] or docket["run"]:
         said["since"] = rfc3339(int(docket["since_us"]))
         said["since_offset"] = int(docket["since_offset"])

@@ -50,6 +50,13 @@ def alert_body(alert: Alert) -> dict[str, object]:
             "offset": alert.offset,
         },
     }
+    if alert.change is not None:
+        body["change"] = alert.change._asdict()
+    if alert.before is not None:
+        body["before"] = {
+            "at": [rfc3339(ts_us) for ts_us in alert.before.at_us],
+            "values": alert.before.values,
+        }
     if alert.status == "close":
         body["peak"] = alert.peak
         body["duration_s"] = (alert.at_us - alert.opened_us) / US_PER_S

@@ -31,12 +31,14 @@ class Keeping:
         interval_s: Between two checkpoints of a partition.
         ttl_us: A stream that was not heard for longer (event time) is forgotten.
         max_streams: How many the process holds at the most.
+        depth: Readings that the ring of a stream holds.
     """
 
     topic: str | None
     interval_s: float = 30.0
     ttl_us: int = 7 * 86_400 * US_PER_S
     max_streams: int = 1_000_000
+    depth: int = 0
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
 from detector.partitions import Held, alerting
-from detector.records import US_PER_S, Chunk, Ints, Partition, Polled
+from detector.records import SEVERITIES, US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
@@ -220,12 +220,10 @@ class Recorder:
     def _gauge_alerts(self, held: list[Held]) -> None:
         dockets = alerting(held, len(self._calibration))
         self._metrics.alerting.set(len(dockets))
-        critical = np.count_nonzero(dockets["open"] & dockets["critical"], axis=0)
-        warning = np.count_nonzero(dockets["open"], axis=0) - critical
-        for k, calibration in enumerate(self._calibration):
-            gauge = self._metrics.open_alerts
-            gauge.labels(calibration.kind, "critical").set(int(critical[k]))
-            gauge.labels(calibration.kind, "warning").set(int(warning[k]))
+        for index, severity in enumerate(SEVERITIES):
+            so_many = np.count_nonzero(dockets["open"] & (dockets["severity"] == index), axis=0)
+            for k, calibration in enumerate(self._calibration):
+                self._metrics.open_alerts.labels(calibration.kind, severity).set(int(so_many[k]))
 
     def _forget(self, partition: Partition) -> None:
         number = str(partition.number)

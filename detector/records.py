@@ -6,7 +6,7 @@ K kinds of evidence, S state width. Times are int64 microseconds since the epoch
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Shorts = npt.NDArray[np.int8]
 
 US_PER_S = 1_000_000
 
@@ -161,7 +162,27 @@ class ChannelValue(NamedTuple):
 
 
 Status = Literal["open", "update", "close"]
-Severity = Literal["warning", "critical"]
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # rising
+
+
+class ChannelChange(NamedTuple):
+    """A channel, and the kind of its change (change.Kind)."""
+
+    name: str
+    kind: str
+
+
+class Earlier(NamedTuple):
+    """Readings from before an opening, oldest first.
+
+    Attributes:
+        at_us: N event times.
+        values: N values of each channel, by name; None where it was missing.
+    """
+
+    at_us: tuple[int, ...]
+    values: dict[str, tuple[float | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +198,8 @@ class Alert:
         channels: Largest share of the residual first.
         peak: Highest score so far.
         cause: Why it closed: `normal` again, or a `gap` after which nothing is known.
+        change: Of one channel, where the last readings tell.
+        before: The last readings before an opening, where they are kept.
     """
 
     id: str
@@ -196,6 +219,8 @@ class Alert:
     version: str
     partition: Partition
     offset: int
+    change: ChannelChange | None = None
+    before: Earlier | None = None
 
 
 def alert_id(

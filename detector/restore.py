@@ -78,7 +78,7 @@ class Said:
         want[: len(self.docket)] = self.docket
         for stream, row in zip(self.judged, judged.tolist(), strict=True):
             want[row] = self.judged[stream]
-        wrong = (now["open"] != want["open"]) | (now["critical"] != want["critical"])
+        wrong = (now["open"] != want["open"]) | (now["severity"] != want["severity"])
         wrong |= want["open"] & (now["since_offset"] != want["since_offset"])
         rows: Ints = np.flatnonzero(wrong.any(axis=1) & np.array([bool(s) for s in streams], bool))
         arena.correct(rows, np.where(wrong[rows], want[rows], now[rows]))
@@ -126,7 +126,7 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         detail = f"expected offsets to rise, saw {went_back_to}: the input topic was made anew"
         outcome = "recreated"
     if outcome != "restored":
-        arena = _new_arena(origin)
+        arena = origin.new_arena()
         if outcome in {"other_model", "behind", "recreated"}:
             _adopt(arena, entries, origin, bounds)
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
@@ -137,7 +137,7 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
     loaded = _loaded(entries, origin)
     if isinstance(loaded, str):
-        return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
+        return Resumed(origin.new_arena(), "damaged", loaded, stale=frozenset(entries))
     arena = loaded
     kinds = origin.manifest.kinds
     arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
@@ -178,12 +178,8 @@ def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str,
         yield "behind", f"{seen}: retention was faster"
 
 
-def _new_arena(origin: Origin) -> Arena:
-    return Arena(origin.manifest.state_width, len(origin.manifest.kinds))
-
-
 def _loaded(entries: dict[bytes, Entry | str], origin: Origin) -> Arena | str:
-    arena = _new_arena(origin)
+    arena = origin.new_arena()
     for number, entry in sorted(_numbered(entries, SLAB), key=lambda pair: pair[0]):
         slab = slab_of(number, entry, origin.manifest.state_width)
         if isinstance(slab, str):

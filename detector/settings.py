@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from detector.errors import SettingsRejected
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.telling import Judge
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
@@ -66,18 +67,6 @@ class Input(Table):
     max_future_s: float = Field(
         3600.0, ge=0, le=10**9, description="A reading further ahead of its record's time is bad."
     )
-
-
-class Judge(Table):
-    """When to say something."""
-
-    false_alarms_per_stream_day: float = Field(
-        0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
-    )
-    open_after: int = Field(1, ge=1, le=10_000, description="Readings in a row that open an alert.")
-    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet.")
-    close_after: int = Field(1, ge=1, le=100_000, description="Quiet readings that close it.")
-    cool_down_s: float = Field(0.0, ge=0, le=10**7, description="Pause (event time) after it.")
 
 
 class Output(Table):

@@ -18,9 +18,9 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.records import Partition
-from detector.state import DOCKET, PACE, Docket, Slab
+from detector.state import DOCKET, PACE, Arena, Docket, Slab
 
-FORMAT = 2  # change it with the layout of `Entry`, of state.PACE or of state.DOCKET
+FORMAT = 3  # change it with the layout of `Entry`, state.PACE, state.DOCKET or the ring
 MARK = b"mark"
 SLAB = b"slab/"
 JUDGED = b"judged/"
@@ -42,7 +42,8 @@ class Entry(msgspec.Struct, frozen=True):
         pace: [L] state.PACE.
         docket: [L, K] state.DOCKET.
         adopted: Stream, kind and id of alerts that another model opened.
-        crc32c: Of state, pace and docket.
+        ring: [L] the last readings of each, of a depth that its length tells.
+        crc32c: Of state, pace, docket and ring.
     """
 
     format: int
@@ -56,15 +57,29 @@ class Entry(msgspec.Struct, frozen=True):
     pace: bytes = b""
     docket: bytes = b""
     adopted: list[tuple[bytes, str, str]] = []
+    ring: bytes = b""
     crc32c: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What every entry of a partition says of itself: whose state it is."""
+    """What every entry of a partition says of itself: whose state it is.
+
+    Attributes:
+        manifest: Of the model.
+        partition: Of the input.
+        depth: Readings that the ring of a stream holds.
+    """
 
     manifest: Manifest
     partition: Partition
+    depth: int = 0
+
+    def new_arena(self) -> Arena:
+        """Return an empty arena of the model's widths."""
+        manifest = self.manifest
+        widths = manifest.state_width, len(manifest.kinds), len(manifest.channels)
+        return Arena(*widths, self.depth)
 
     def mark(self, offset: int) -> bytes:
         """Encode that all slabs are complete up to `offset`."""
@@ -84,6 +99,7 @@ class Origin:
             state=slab.model.tobytes(),
             pace=slab.pace.tobytes(),
             docket=slab.docket.tobytes(),
+            ring=slab.ring,
         )
 
     def judged(self, streams: list[bytes], docket: Docket, offset: int) -> bytes:
@@ -118,7 +134,8 @@ def read_entry(value: bytes) -> Entry | str:
         return f"expected an entry of the changelog, saw {value[:32]!r}: {error}"
     if entry.format != FORMAT:
         return f"expected format {FORMAT}, saw {entry.format}: another version of ours wrote it"
-    if entry.crc32c != _checksum(state=entry.state, pace=entry.pace, docket=entry.docket):
+    columns = {"state": entry.state, "pace": entry.pace, "docket": entry.docket}
+    if entry.crc32c != _checksum(**columns, ring=entry.ring):
         return "expected other bytes for this crc32c: the entry is damaged"
     rows, kinds = len(entry.streams), len(entry.kinds)
     if len(entry.docket) != rows * kinds * DOCKET.itemsize:
@@ -138,7 +155,7 @@ def slab_of(number: int, entry: Entry, width: int) -> Slab | str:
         return f"expected {rows} rows of {width} numbers, saw {len(entry.state)} bytes"
     model = np.frombuffer(entry.state, "<f4").reshape(rows, width)
     pace = np.frombuffer(entry.pace, PACE)
-    return Slab(number, entry.streams, model, pace, docket_of(entry))
+    return Slab(number, entry.streams, model, pace, docket_of(entry), entry.ring)
 
 
 def number_of(key: bytes, prefix: bytes) -> int | None:
@@ -147,5 +164,8 @@ def number_of(key: bytes, prefix: bytes) -> int | None:
     return int(digits) if digits != key and digits.isdigit() else None
 
 
-def _checksum(state: bytes = b"", pace: bytes = b"", docket: bytes = b"") -> int:
-    return int(crc32c.crc32c(docket, crc32c.crc32c(pace, crc32c.crc32c(state))))
+def _checksum(state: bytes = b"", pace: bytes = b"", docket: bytes = b"", ring: bytes = b"") -> int:
+    checksum = 0
+    for column in (state, pace, docket, ring):
+        checksum = crc32c.crc32c(column, checksum)
+    return checksum

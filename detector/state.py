@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.records import Floats, Ints
+from detector.ring import RING_BYTES, Ring, reading_bytes
 
 NEVER_US = np.iinfo(np.int64).min
 
@@ -17,7 +18,7 @@ PACE = np.dtype([("last_us", np.int64), ("seen", np.int64)])
 DOCKET = np.dtype(
     [
         ("open", np.bool_),
-        ("critical", np.bool_),
+        ("severity", np.int8),  # index into records.SEVERITIES
         ("run", np.int32),  # readings in a row above the opening level
         ("calm", np.int32),  # quiet readings in a row
         ("since_us", np.int64),  # event time of the run's first reading
@@ -66,6 +67,7 @@ class Slab:
         model: [L, S].
         pace: [L].
         docket: [L, K].
+        ring: Bytes of the rows of the ring.
     """
 
     number: int
@@ -73,6 +75,7 @@ class Slab:
     model: Floats
     pace: Pace
     docket: Docket
+    ring: bytes = b""
 
 
 class Arena:
@@ -87,12 +90,14 @@ class Arena:
         adopted: Ids of alerts that another model, or a state that is lost, has opened; by
             stream and kind. They close with their stream's next reading.
         newest_us: Event time of the newest reading.
+        ring: The last readings of each row's stream.
     """
 
-    def __init__(self, width: int, kinds: int) -> None:
-        """Start empty, for states [S = width] and K = kinds of evidence."""
+    def __init__(self, width: int, kinds: int, channels: int = 0, depth: int = 0) -> None:
+        """Start empty, for states [S = width], K = kinds of evidence, rings of `depth`."""
         self.adopted: dict[tuple[bytes, int], str] = {}
         self.newest_us = NEVER_US
+        self.ring = Ring(channels, depth)
         self.slab_rows = slab_rows(width, kinds)
         self._row_of: dict[bytes, int] = {}
         self._stream_of: list[bytes] = []
@@ -109,7 +114,7 @@ class Arena:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
-        return self._model.nbytes + self._pace.nbytes + self._docket.nbytes
+        return self._model.nbytes + self._pace.nbytes + self._docket.nbytes + self.ring.nbytes
 
     @property
     def alerting(self) -> Docket:
@@ -189,6 +194,7 @@ class Arena:
         where = slice(first, first + len(slab.streams))
         self._model[where], self._pace[where] = slab.model, slab.pace
         self._docket[where] = slab.docket
+        self.ring.load(where, slab.ring)
         self._stream_of += [b""] * (where.stop - len(self._stream_of))
         self._stream_of[where] = slab.streams
         table = self._row_of
@@ -218,6 +224,7 @@ class Arena:
             self._model[where].copy(),
             self._pace[where].copy(),
             self._docket[where].copy(),
+            self.ring.tobytes(where),
         )
 
     def _row(self, stream: bytes) -> int:
@@ -241,6 +248,7 @@ class Arena:
         self._pace.resize(capacity, refcheck=False)
         self._docket.resize((capacity, self._docket.shape[1]), refcheck=False)
         self._touched.resize(capacity // slab, refcheck=False)
+        self.ring.grow(capacity)
         self._pace["last_us"][before:] = NEVER_US
 
 
@@ -249,14 +257,17 @@ def grown(before: int, needed: int, slab: int) -> int:
     return -(-max(needed, int(before * GROWTH)) // slab) * slab
 
 
-def row_bytes(width: int, kinds: int) -> int:
-    """Return the bytes of one stream's row, for states [S = width] and K = kinds."""
-    return 4 * width + PACE.itemsize + kinds * DOCKET.itemsize
+def row_bytes(width: int, kinds: int, channels: int = 0, depth: int = 0) -> int:
+    """Return the bytes of one stream's row, for states [S = width], K = kinds and its ring."""
+    return 4 * width + PACE.itemsize + kinds * DOCKET.itemsize + depth * reading_bytes(channels)
 
 
 def slab_rows(width: int, kinds: int) -> int:
-    """Return how many rows a slab has: a power of two, so that its message is small enough."""
-    rows = MOST_SLAB_ROWS
-    while rows > 1 and rows * (row_bytes(width, kinds) + STREAM_BYTES) > SLAB_BYTES:
+    """Return how many rows a slab has: a power of two, so that its message is small enough.
+
+    Whatever its ring: where a row lies must not hang on a setting.
+    """
+    rows, most = MOST_SLAB_ROWS, row_bytes(width, kinds) + RING_BYTES + STREAM_BYTES
+    while rows > 1 and rows * most > SLAB_BYTES:
         rows //= 2
     return rows

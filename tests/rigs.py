@@ -32,7 +32,7 @@ ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 
 TOPICS = Topics("alerts", "dead-letters")
-KEEPING = Keeping("state", interval_s=30)
+KEEPING = Keeping("state", interval_s=30, depth=3)
 
 
 @dataclass

@@ -71,6 +71,7 @@ def rejudge(
     seen = _since_start(restarted, first)
     open_now = np.zeros((len(ts_us), kinds * len(rates)), np.bool_)
     docket = np.zeros((len(tracks), kinds * len(rates)), DOCKET)
+    nothing = np.zeros((len(tracks), 1), np.float32)
     # A rate is to the judge what a kind of evidence is: one more column. [B, K] -> [B, R K]
     for n in range(int(lengths[0])):
         alive = int(np.searchsorted(-lengths, -n))
@@ -83,6 +84,7 @@ def rejudge(
             seen=seen[row],
             warm=warm[row],
             restarted=restarted[row],
+            residual=nothing[:alive],  # only what is open matters here, not how severe it is
             rules=several,
         ).docket
         open_now[row] = docket[:alive]["open"]
@@ -108,6 +110,7 @@ def _side_by_side(manifest: Manifest, rates: Sequence[float]) -> Rules:
     each = [rules(manifest, rate) for rate in rates]
     return Rules(
         np.concatenate([one.open_level for one in each]),
+        np.concatenate([one.warning_level for one in each]),
         np.concatenate([one.critical_level for one in each]),
         np.concatenate([one.calm_level for one in each]),
         each[0].close_share,

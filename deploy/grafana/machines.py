@@ -77,7 +77,7 @@ def _alerts() -> list[Panel]:
     return [
         coloured(
             stacked(lines("Open alerts", "By severity.", {"{{severity}}": by_severity})),
-            {"warning": WARN, "critical": BAD},
+            {"info": CALM, "warning": WARN, "critical": BAD},
         ).decimals(0),
         bars(
             lines(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from fakes import MemoryBroker, Record
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from rigs import KEEPING, ONE, ZERO, Rig
 
 from detector.errors import ConnectionLost, MembershipLost
-from detector.partitions import Keeping
 from detector.pipeline import Topics
 from detector.records import Partition
 from detector.restore import Kept, resume
@@ -96,7 +95,9 @@ def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
     reader = Kept()
     for key, value_ in broker.kept.get(partition.number, []):
         reader.note(key, value_)
-    return resume(reader, Origin(rig.about, partition), rig.source.bounds(partition)).arena
+    return resume(
+        reader, Origin(rig.about, partition, rig.keeping.depth), rig.source.bounds(partition)
+    ).arena
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:
@@ -104,7 +105,9 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
     found = {}
     for stream in arena._row_of:
         row = arena.take(arena.rows([stream]))
-        found[stream] = b"".join(np.asarray(c).tobytes() for c in (row.model, row.pace, row.docket))
+        before = arena.ring.before(int(row.index[0]), int(row.pace["seen"][0]) + 1)
+        columns = (row.model, row.pace, row.docket, before.at_us, before.x)
+        found[stream] = b"".join(np.asarray(column).tobytes() for column in columns)
     return found
 
 
@@ -123,7 +126,7 @@ def test_exactly_once_means_that_nobody_can_tell(
     calm, rough = broker_of(drawn), broker_of(drawn)
     undisturbed = Rig(calm, TOPICS)
     undisturbed.finish()
-    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping))
     assert said(rough) == said(calm)
@@ -143,7 +146,7 @@ def test_at_least_once_may_repeat_but_never_loses(
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
     Rig(calm, TOPICS).finish()
-    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     first = Rig(rough, TOPICS, max_poll_records, guarantee="at_least_once", keeping=keeping)
     list(lives(rough, first))

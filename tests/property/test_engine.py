@@ -16,6 +16,7 @@ from detector.records import US_PER_S, Alert, Bools, Ints, Partition, Readings
 PARTITION = Partition("readings", 0)
 RULES = Rules(
     open_level=np.array([3], np.float32),
+    warning_level=np.array([6], np.float32),
     critical_level=np.array([8], np.float32),
     calm_level=np.array([0], np.float32),
     close_share=0.35,
@@ -60,7 +61,7 @@ def some(readings: Readings, where: Ints | Bools | slice) -> Readings:
 
 def said(polls: list[Readings]) -> Said:
     """Return the alerts, and each reading's line of the trace to the bit."""
-    arena, alerts, lines = ENGINE.new_arena(), [], []
+    arena, alerts, lines = ENGINE.new_arena(depth=3), [], []
     for poll in polls:
         outcome = ENGINE.run(arena, poll, PARTITION, keep_trace=True)
         assert outcome.scored + outcome.late == len(poll.offset)
@@ -118,5 +119,8 @@ def test_every_alert_opens_before_it_closes_and_only_then(drawn: list[Row]) -> N
         lives.setdefault(alert.id, []).append(alert.status)
         assert alert.opened_us <= alert.at_us
         assert alert.peak >= alert.score or alert.cause == "gap"
-    full = ["open", "update", "close"]
-    assert all(life in (full[:1], full[:2], full, full[::2]) for life in lives.values())
+    for life in lives.values():
+        assert life[0] == "open"
+        assert set(life[1:-1]) <= {"update"}
+        assert life.count("update") <= 2
+        assert life.count("open") == 1

@@ -93,8 +93,8 @@ def test_open_alerts_are_told_by_severity_and_streams_counted_once() -> None:
     both = manifest(calibration=(one, one.model_copy(update={"kind": "onset"})))
     rig = played(*CALM, *WILD, about=both)
     for kind in both.kinds:
-        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 1
-        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 0
+        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 1
+        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 0
     assert rig.value("detector_alerting_streams") == 1
 
 

@@ -156,15 +156,15 @@ def test_numbers_in_keys() -> None:
 
 def test_the_layout_of_rows_belongs_to_the_format() -> None:
     """Whoever changes one changes FORMAT, or state of before is misread."""
-    assert FORMAT == 2
+    assert FORMAT == 3
     assert (PACE.itemsize, DOCKET.itemsize) == (16, 50)
     assert PACE.names == ("last_us", "seen")
     assert DOCKET.names == (
-        "open", "critical", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
+        "open", "severity", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
         "bar", "barred_at",
     )  # fmt: skip
     fields = [field.name for field in msgspec.structs.fields(Entry)]
     assert fields == [
         "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",
-        "docket", "adopted", "crc32c",
+        "docket", "adopted", "ring", "crc32c",
     ]  # fmt: skip
