@@ -9,6 +9,7 @@ from detector.change import Change, change_at_close, change_at_open, deviations
 from detector.judge import Rules, Verdicts
 from detector.records import (
     SEVERITIES,
+    SILENT,
     Alert,
     Bools,
     ChannelChange,
@@ -24,6 +25,7 @@ from detector.records import (
 )
 from detector.ring import Before
 from detector.score import Scored
+from detector.silence import Turn
 from detector.state import Arena, Docket
 
 
@@ -68,6 +70,32 @@ class Teller:
                     alert = self._alert(now, docket, status, b, k)
                     said.append((int(now.reading[b]), self._explained(alert, now, b)))
         return said
+
+    def tell_silence(self, turns: list[Turn]) -> list[tuple[int, Alert]]:
+        """Return what is said of streams that fell silent, or speak again."""
+        return [(turn.reading, self._silent(turn)) for turn in turns]
+
+    def _silent(self, turn: Turn) -> Alert:
+        manifest, stream = self.manifest, self.arena.stream(turn.row)
+        return Alert(
+            id=alert_id(self.partition, stream, SILENT, "", turn.heard_us, 0),  # of no model
+            stream=stream.decode(),
+            status="open" if turn.opens else "close",
+            kind=SILENT,
+            severity="warning",
+            opened_us=turn.heard_us,
+            at_us=turn.at_us,
+            score=turn.idle_s,
+            probability=None,
+            threshold=turn.bound_s,
+            channels=(),
+            peak=turn.idle_s,
+            cause="gone" if turn.gone else "normal",
+            model=manifest.name,
+            version=manifest.version,
+            partition=self.partition,
+            offset=int(self.readings.offset[turn.reading]),
+        )
 
     def _alert(self, now: Scored, docket: Docket, status: Status, b: int, k: int) -> Alert:
         manifest, reading, memory = self.manifest, int(now.reading[b]), docket[b, k]

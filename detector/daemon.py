@@ -37,6 +37,7 @@ from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.ring import ring_depth
 from detector.settings import Settings, fingerprint, notify_socket, state_topic
+from detector.silence import Silence
 from detector.source import Source
 from detector.telling import Judge
 from detector.transactions import TransactionalSink
@@ -105,6 +106,11 @@ def keeping_of(settings: Settings, manifest: Manifest) -> Keeping:
         settings.state.max_streams,
         ring_depth(len(manifest.channels), settings.judge.readings_before),
     )
+
+
+def silence_of(settings: Settings) -> Silence:
+    """Return when a stream is silent, and when it is gone."""
+    return Silence(settings.judge.silent_after, int(settings.state.ttl_s * US_PER_S))
 
 
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:
@@ -193,7 +199,7 @@ def _pipeline(
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge)),
+        engine=Engine(model, rules_of(manifest, settings.judge), silence_of(settings)),
         delivery=delivery,
         form=_format(manifest, settings),
         topics=_topics(settings),

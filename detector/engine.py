@@ -17,6 +17,7 @@ from detector.records import (
     Readings,
 )
 from detector.score import Scored, score
+from detector.silence import Silence
 from detector.state import NEVER_US, Arena, Docket, Rows
 
 
@@ -75,10 +76,11 @@ class Outcome:
 class Engine:
     """Scores and judges readings of one partition at a time, moving its arena's state."""
 
-    def __init__(self, model: StepModel, rules: Rules) -> None:
-        """Wire a model to the rules that judge it."""
+    def __init__(self, model: StepModel, rules: Rules, silence: Silence | None = None) -> None:
+        """Wire a model to the rules that judge it, and those for streams that stop."""
         self.model = model
         self.rules = rules
+        self.silence = silence
 
     def new_arena(self, depth: int = 0) -> Arena:
         """Return an empty arena of the model's widths, with a ring of so many readings."""
@@ -103,7 +105,8 @@ class Engine:
         arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
         trace = self._empty_trace(len(rows)) if keep_trace else None
         teller = Teller(self.model.manifest, self.rules, arena, partition, readings, rows)
-        alerts: list[tuple[int, Alert]] = []
+        turns = arena.listen(rows, readings.ts_us, self.silence) if self.silence else []
+        alerts = teller.tell_silence(turns)
         scores, times = list[Floats](), list[Ints]()
         scored = restarted = duplicates = gaps = 0
         for tick in ticks(readings.stream, len(readings.streams)):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from detector.artifact import Manifest
 from detector.ring import reading_bytes, ring_depth
-from detector.state import grown, row_bytes, slab_rows
+from detector.slab import grown, slab_rows
+from detector.state import row_bytes
 
 ID_BYTES = 33  # of a bytes object, beside its text
 INT_BYTES = 32
@@ -54,7 +55,7 @@ def memory(
     channels = len(manifest.channels)
     depth = ring_depth(channels, before)
     each, row = -(-streams // partitions), row_bytes(width, kinds, channels, depth)
-    state = _rows(each, slab_rows(width, kinds)) * row * partitions
+    state = _rows(each, slab_rows(row_bytes(width, kinds))) * row * partitions
     identity = -(-(ID_BYTES + id_bytes) // ALIGNMENT) * ALIGNMENT
     table = sys.getsizeof(dict.fromkeys(range(each))) + 9 * each + (identity + INT_BYTES) * each
     ring = depth * reading_bytes(channels)

@@ -16,7 +16,7 @@ from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
 from detector.partitions import Held, alerting
-from detector.records import SEVERITIES, US_PER_S, Chunk, Ints, Partition, Polled
+from detector.records import SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
@@ -134,6 +134,7 @@ class Recorder:
         """What came of a chunk's records."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
+        metrics.last_record.labels(str(chunk.partition.number)).set(self._clock.now_s())
         metrics.poll_records.observe(len(chunk.values))
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
@@ -225,10 +226,14 @@ class Recorder:
             for k, calibration in enumerate(self._calibration):
                 self._metrics.open_alerts.labels(calibration.kind, severity).set(int(so_many[k]))
 
+        silent = sum(one.arena.silent for one in held)
+        self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
+
     def _forget(self, partition: Partition) -> None:
         number = str(partition.number)
-        with suppress(KeyError):  # its lag was never known
-            self._metrics.lag.remove(number)
+        for gauge in (self._metrics.lag, self._metrics.last_record):
+            with suppress(KeyError):  # its lag was never known, or nothing was read
+                gauge.remove(number)
         for name in POSITIONS:
             with suppress(KeyError):
                 self._metrics.position.remove(number, name)

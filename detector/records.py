@@ -19,6 +19,8 @@ Shorts = npt.NDArray[np.int8]
 
 US_PER_S = 1_000_000
 
+SILENT = "silent"  # the kind of alert that is of no evidence: a stream stopped
+
 # Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
 ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
 
@@ -193,11 +195,12 @@ class Alert:
         id: The same for every message about this event, and for every replay of it.
         at_us: Event time of the reading that caused this message.
         opened_us: Event time of the first reading that was out of the ordinary.
-        probability: How likely a normal reading scores this high.
+        score: Of that reading; of silence, its seconds.
+        probability: How likely a normal reading scores this high; None for silence.
         threshold: The score above which a reading counts against the stream.
         channels: Largest share of the residual first.
         peak: Highest score so far.
-        cause: Why it closed: `normal` again, or a `gap` after which nothing is known.
+        cause: Why it closed: `normal` again, a `gap` after which nothing is known, or `gone`.
         change: Of one channel, where the last readings tell.
         before: The last readings before an opening, where they are kept.
     """
@@ -210,7 +213,7 @@ class Alert:
     opened_us: int
     at_us: int
     score: float
-    probability: float
+    probability: float | None
     threshold: float
     channels: tuple[ChannelValue, ...]
     peak: float

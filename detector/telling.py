@@ -21,6 +21,12 @@ class Judge(Table):
     lasting_s: float = Field(
         LASTING_S, ge=0, le=10**7, description="Open for longer (event time), it is no mere info."
     )
+    silent_after: float = Field(
+        10.0,
+        ge=0,
+        le=1000,
+        description="A stream is silent after so many of its own longest gaps; 0: never told.",
+    )
     readings_before: int = Field(
         8,
         ge=0,

@@ -82,7 +82,8 @@ def _alerts() -> list[Panel]:
         bars(
             lines(
                 "Alerts opened, by evidence",
-                "state: a machine is away from itself, and stays so. onset: something new began.",
+                "state: a machine is away from itself, and stays so. onset: something new began. "
+                "silent: no readings come.",
                 {"{{kind}}": told},
             )
         ),

@@ -35,8 +35,9 @@ from detector.daemon import rules_of
 from detector.emit import KafkaSink
 from detector.engine import Engine
 from detector.model import load
-from detector.records import Message, Partition
+from detector.records import US_PER_S, Message, Partition
 from detector.ring import ring_depth
+from detector.silence import Silence
 from detector.telling import Judge
 from detector.topics import create_topics, partitions_of
 from detector.validate import format_of
@@ -87,7 +88,8 @@ class World:
     def __init__(self, model: Path) -> None:
         self.model = model
         loaded = load(model)
-        self.engine = Engine(loaded, rules_of(loaded.manifest, JUDGE))
+        silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
+        self.engine = Engine(loaded, rules_of(loaded.manifest, JUDGE), silence)
         self.form = format_of(loaded.manifest)
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))

@@ -128,6 +128,9 @@ def _compare_state(
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
+    if resumed.arena.clock != arena.clock:
+        wrong = list(want)
+        verdict.examples.append(f"time of {chunk.partition}: {resumed.arena.clock}")
     if resumed.start != end:
         wrong = list(want)
         verdict.examples.append(
@@ -146,7 +149,9 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
     found = {}
     for n, stream in enumerate(streams):
         before = arena.ring.before(int(taken.index[n]), int(taken.pace["seen"][n]) + 1)
-        columns = (taken.model[n], taken.pace[n], taken.docket[n], before.at_us, before.x)
+        watched = arena.watched(taken.index[n : n + 1])
+        rows = (taken.model[n], taken.pace[n], taken.docket[n], watched)
+        columns = (*rows, before.at_us, before.x)
         found[stream] = b"".join(np.asarray(column).tobytes() for column in columns)
     return found
 

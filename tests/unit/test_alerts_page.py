@@ -10,7 +10,8 @@ from fakes import StubModel, manifest
 from detector.engine import Engine
 from detector.judge import rules
 from detector.messages import alert_body
-from detector.records import Partition, Readings
+from detector.records import US_PER_S, Partition, Readings
+from detector.silence import FADE, FEWEST, STEP_US
 from detector.telling import Judge
 
 PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
@@ -44,3 +45,7 @@ def test_the_page_names_the_defaults() -> None:
     asked = Judge()
     assert f"`judge.lasting_s` ({asked.lasting_s:g} s" in PAGE
     assert f"`judge.readings_before` of them ({asked.readings_before})" in PAGE
+    assert f"`judge.silent_after` ({asked.silent_after:g})" in PAGE
+    assert f"after {FADE} times its length" in PAGE
+    assert f"fewer than {FEWEST} times" in PAGE
+    assert f"more than {STEP_US // US_PER_S} seconds" in PAGE

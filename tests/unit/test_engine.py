@@ -9,7 +9,8 @@ from fakes import StubModel, manifest
 
 from detector.engine import Engine, Outcome
 from detector.judge import Rules
-from detector.records import US_PER_S, Alert, Partition, Readings
+from detector.records import SILENT, US_PER_S, Alert, Partition, Readings
+from detector.silence import Silence
 
 PARTITION = Partition("readings", 3)
 RULES = Rules(
@@ -45,10 +46,14 @@ def rows(values: Iterable[float], start_s: float = 0, stream: bytes = b"pump") -
 
 
 def run(
-    *polls: Iterable[Row], rules: Rules = RULES, model: StubModel | None = None, depth: int = 0
+    *polls: Iterable[Row],
+    rules: Rules = RULES,
+    model: StubModel | None = None,
+    depth: int = 0,
+    silence: Silence | None = None,
 ) -> Outcome:
     """Feed polls to one engine; return the last outcome, with the alerts of all."""
-    engine = Engine(model or StubModel(), rules)
+    engine = Engine(model or StubModel(), rules, silence)
     arena, offset, alerts = engine.new_arena(depth), 0, []
     outcome = Outcome()
     for poll in polls:
@@ -257,3 +262,19 @@ def test_no_readings_are_no_trouble_and_no_trace_is_kept_unasked() -> None:
     empty = np.zeros(0, np.int64)
     nothing = Readings([], empty, empty, np.zeros((0, 2), np.float32), empty)
     assert engine.run(engine.new_arena(), nothing, PARTITION) == Outcome()
+
+
+def test_a_stream_that_stops_is_told_and_told_again_when_it_speaks() -> None:
+    pump, fan = rows([0.0] * 60), rows([0.0] * 400, stream=b"fan")
+    later = rows([0.0] * 2, 300)
+    both = sorted(pump + fan + later, key=lambda row: row[1])
+    said = [a for a in run(both, silence=Silence(10, 10**12)).alerts if a.kind == SILENT]
+    opened, closed = said
+    assert (opened.stream, opened.status, opened.severity) == ("pump", "open", "warning")
+    assert (opened.opened_us, opened.at_us) == (59 * US_PER_S, 120 * US_PER_S)
+    assert (opened.score, opened.threshold, opened.probability) == (61, 60, None)
+    assert (closed.id, closed.status, closed.cause) == (opened.id, "close", "normal")
+    assert (closed.at_us, closed.score) == (300 * US_PER_S, 241)
+    offsets = [n for n, row in enumerate(both) if row[1] in {120, 300}]
+    assert (opened.offset, closed.offset) == (offsets[0], offsets[2])
+    assert all(alert.kind != SILENT for alert in run(both).alerts)

@@ -23,6 +23,7 @@ from detector.messages import (
 )
 from detector.records import (
     SEVERITIES,
+    SILENT,
     Alert,
     BadRecord,
     ChannelChange,
@@ -108,12 +109,22 @@ def test_the_schema_knows_the_kinds_of_change_and_how_severe_alerts_are() -> Non
     assert tuple(of["severity"]["enum"]) == SEVERITIES
 
 
+def test_a_silent_stream_has_seconds_and_no_channels() -> None:
+    silent = replace(ALERT, kind=SILENT, probability=None, channels=(), status="close")
+    body = object_of(alert_message(replace(silent, cause="gone"), "alerts"))
+    SCHEMA.validate(body)
+    assert not {"probability", "channels"} & body.keys()
+    assert not SCHEMA.is_valid({k: v for k, v in alert_body(ALERT).items() if k != "channels"})
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"change": {"name": "c0", "kind": "odd"}},
         {"before": {"at": []}},
         {"severity": "dire"},
+        {"kind": "silent"},  # with channels
+        {"channels": None},
         {"id": "42"},
         {"opened_at": "yesterday"},
         {"status": "close"},  # without peak, duration and cause
