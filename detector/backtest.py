@@ -22,7 +22,9 @@ from detector.kept import KeptScores
 from detector.messages import alert_message
 from detector.past import Past
 from detector.played import About, Played, Tally, join
+from detector.ring import ring_depth
 from detector.settings import Settings
+from detector.silence import Silence
 from detector.tables import appear
 from detector.trusted import load_trusted
 from detector.volume import Volume, volume
@@ -44,6 +46,7 @@ class Job:
     span: Span
     settings: Settings
     rules: Rules
+    silence: Silence | None
     folder: Path
 
 
@@ -107,8 +110,10 @@ def play(job: Job, progress: Callable[[int], object]) -> Played:
         progress: Takes how many more records are done.
     """
     model = load_trusted(job.settings)
-    manifest, engine = model.manifest, Engine(model, job.rules)
-    arena, tally = engine.new_arena(), Tally(manifest)
+    manifest, depth = model.manifest, job.settings.judge.readings_before
+    engine = Engine(model, job.rules, job.silence)
+    arena = engine.new_arena(ring_depth(len(manifest.channels), depth))
+    tally = Tally(manifest)
     scores = KeptScores(job.folder / SCORES / f"{job.number:05}.parquet", manifest.kinds)
     with _alerts_of(job).open("wb") as alerts:
         for heard in job.past.hear(manifest, job.span):

@@ -31,12 +31,14 @@ class Keeping:
         interval_s: Between two checkpoints of a partition.
         ttl_us: A stream that was not heard for longer (event time) is forgotten.
         max_streams: How many the process holds at the most.
+        depth: Readings that the ring of a stream holds.
     """
 
     topic: str | None
     interval_s: float = 30.0
     ttl_us: int = 7 * 86_400 * US_PER_S
     max_streams: int = 1_000_000
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -116,8 +118,9 @@ class Held:
         messages = []
         for start in range(0, len(streams), PORTION):
             some = streams[start : start + PORTION]
-            docket = self.arena.take(self.arena.rows(some)).docket
-            value = self.origin.judged(some, docket, offset)
+            rows = self.arena.rows(some)
+            docket, watched = self.arena.take(rows).docket, self.arena.watched(rows)
+            value = self.origin.judged(some, docket, watched, offset)
             key = b"%b%d" % (JUDGED, self._slot)
             messages.append(Message(topic, key, value, partition=self.number))
             self._slot += 1
@@ -150,7 +153,7 @@ class Held:
         for start in range(0, len(adopted), PORTION):
             some = adopted[start : start + PORTION]
             slabs[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
-        slabs[MARK] = self.origin.mark(offset)
+        slabs[MARK] = self.origin.mark(offset, self.arena.clock)
         return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
 
     def checkpointed(self) -> None:

@@ -7,10 +7,12 @@ where the judge would now decide otherwise, because its settings changed, it is 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from detector.records import Bounds, Ints, alert_id
+from detector.records import Bools, Bounds, Ints, alert_id
+from detector.silence import WATCH, Clock
 from detector.snapshot import (
     ADOPTED,
     JUDGED,
@@ -22,6 +24,7 @@ from detector.snapshot import (
     number_of,
     read_entry,
     slab_of,
+    watched_of,
 )
 from detector.state import DOCKET, Arena, Docket
 
@@ -59,12 +62,16 @@ class Said:
     Attributes:
         streams: [R] of the rows of `docket`.
         docket: [R, K] at the mark.
-        judged: Later ones, [K] each, by stream.
+        silent: [R] at the mark, who was told to be.
+        judged: Later dockets, [K] each, by stream.
+        hushed: Whether they were silent then, by stream.
     """
 
     streams: list[bytes]
     docket: Docket
+    silent: Bools
     judged: dict[bytes, Docket]
+    hushed: dict[bytes, bool]
 
     def overrule(self, arena: Arena) -> int:
         """Correct the dockets of alerts that a replay opened or closed, and nobody was told of.
@@ -78,11 +85,21 @@ class Said:
         want[: len(self.docket)] = self.docket
         for stream, row in zip(self.judged, judged.tolist(), strict=True):
             want[row] = self.judged[stream]
-        wrong = (now["open"] != want["open"]) | (now["critical"] != want["critical"])
+        wrong = (now["open"] != want["open"]) | (now["severity"] != want["severity"])
         wrong |= want["open"] & (now["since_offset"] != want["since_offset"])
         rows: Ints = np.flatnonzero(wrong.any(axis=1) & np.array([bool(s) for s in streams], bool))
         arena.correct(rows, np.where(wrong[rows], want[rows], now[rows]))
-        return len(rows)
+        return len(set(rows.tolist()) | set(self._hush(arena, streams, judged).tolist()))
+
+    def _hush(self, arena: Arena, streams: list[bytes], judged: Ints) -> Ints:
+        """Let those be silent who were told to be; return whose rows were corrected."""
+        watched, want = arena.watched(np.arange(len(streams))), np.zeros(len(streams), np.bool_)
+        want[: len(self.silent)] = self.silent
+        want[judged] = list(self.hushed.values())
+        rows: Ints = np.flatnonzero(watched["silent"] != want)
+        watched["silent"] = want
+        arena.watch(rows, watched[rows])
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +143,7 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         detail = f"expected offsets to rise, saw {went_back_to}: the input topic was made anew"
         outcome = "recreated"
     if outcome != "restored":
-        arena = _new_arena(origin)
+        arena = origin.new_arena()
         if outcome in {"other_model", "behind", "recreated"}:
             _adopt(arena, entries, origin, bounds)
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
@@ -137,15 +154,19 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
     loaded = _loaded(entries, origin)
     if isinstance(loaded, str):
-        return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
+        return Resumed(origin.new_arena(), "damaged", loaded, stale=frozenset(entries))
     arena = loaded
+    arena.clock = _clock(mark)
     kinds = origin.manifest.kinds
     arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
     live_from = max(mark.offset, bounds.committed or 0)
     later = _judged(entries, mark.offset, live_from)
-    judged = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
+    judged = {s: row for _, e in later for s, row in _each(e, docket_of(e))}
+    hushed = {s: bool(w) for _, e in later for s, w in _each(e, watched_of(e)["silent"])}
     slot = 1 + max((n for n, _ in later), default=-1)
-    said = Said(*arena.docket(), judged)
+    streams, docket = arena.docket()
+    silent = arena.watched(np.arange(len(streams)))["silent"]
+    said = Said(streams, docket, silent, judged, hushed)
     return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
 
 
@@ -178,12 +199,8 @@ def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str,
         yield "behind", f"{seen}: retention was faster"
 
 
-def _new_arena(origin: Origin) -> Arena:
-    return Arena(origin.manifest.state_width, len(origin.manifest.kinds))
-
-
 def _loaded(entries: dict[bytes, Entry | str], origin: Origin) -> Arena | str:
-    arena = _new_arena(origin)
+    arena = origin.new_arena()
     for number, entry in sorted(_numbered(entries, SLAB), key=lambda pair: pair[0]):
         slab = slab_of(number, entry, origin.manifest.state_width)
         if isinstance(slab, str):
@@ -198,11 +215,13 @@ def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, boun
     mark = entries[MARK]
     assert isinstance(mark, Entry)  # noqa: S101 - only asked for where there is one
     live_from = max(mark.offset, bounds.committed or 0)
-    dockets = {
-        stream: row
-        for _, entry in [*_numbered(entries, SLAB), *_judged(entries, mark.offset, live_from)]
-        for stream, row in zip(entry.streams, docket_of(entry), strict=True)
-    }
+    rows = [*_numbered(entries, SLAB), *_judged(entries, mark.offset, live_from)]
+    dockets = {s: row for _, entry in rows for s, row in _each(entry, docket_of(entry))}
+    watched = {s: row for _, entry in rows for s, row in _each(entry, watched_of(entry))}
+    arena.clock = _clock(mark)
+    for stream, row in watched.items():  # a rhythm is of no model
+        if stream and row["silent"]:
+            arena.watch(arena.rows([stream]), np.array([row], WATCH))
     known = _adopted(entries, mark)
     kinds = origin.manifest.kinds
     for stream, row in dockets.items():
@@ -217,6 +236,14 @@ def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, boun
                 docket[:, column] = row[k]
                 arena.correct(index, docket)
                 arena.adopted[stream, column] = id_
+
+
+def _each(entry: Entry, column: np.ndarray[Any, Any]) -> Iterator[tuple[bytes, Any]]:
+    return zip(entry.streams, column, strict=True)
+
+
+def _clock(mark: Entry) -> Clock | None:
+    return Clock(*mark.clock) if mark.clock else None
 
 
 def _adopted(entries: dict[bytes, Entry | str], mark: Entry) -> dict[tuple[bytes, str], str]:

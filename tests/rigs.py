@@ -26,13 +26,14 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.silence import Silence
 from detector.validate import Format
 
 ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 
 TOPICS = Topics("alerts", "dead-letters")
-KEEPING = Keeping("state", interval_s=30)
+KEEPING = Keeping("state", interval_s=30, depth=3)
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Rig:
     about: Manifest = field(default_factory=manifest)
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
+    silence: Silence | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
 
@@ -62,7 +64,9 @@ class Rig:
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
+            engine=Engine(
+                StubModel(self.about), rules(self.about, self.alarms_per_day), self.silence
+            ),
             delivery=promise(self.source, sink),
             form=self.form,
             topics=self.topics,
