@@ -199,7 +199,12 @@ def _pipeline(
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge), silence_of(settings)),
+        engine=Engine(
+            model,
+            rules_of(manifest, settings.judge),
+            silence_of(settings),
+            settings.judge.opens_per_hour,
+        ),
         delivery=delivery,
         form=_format(manifest, settings),
         topics=_topics(settings),

@@ -147,6 +147,7 @@ class Recorder:
         for bad in decoded.bad:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
+        metrics.withheld.inc(outcome.withheld)
         for alert in outcome.alerts:
             metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
