@@ -39,6 +39,7 @@ class Job:
 
     Attributes:
         number: Of the part; its files' name.
+        silence, opens_per_hour: See `Engine`; of a partition, so None for files.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Job:
     settings: Settings
     rules: Rules
     silence: Silence | None
+    opens_per_hour: int | None
     folder: Path
 
 
@@ -111,7 +113,7 @@ def play(job: Job, progress: Callable[[int], object]) -> Played:
     """
     model = load_trusted(job.settings)
     manifest, depth = model.manifest, job.settings.judge.readings_before
-    engine = Engine(model, job.rules, job.silence)
+    engine = Engine(model, job.rules, job.silence, job.opens_per_hour)
     arena = engine.new_arena(ring_depth(len(manifest.channels), depth))
     tally = Tally(manifest)
     scores = KeptScores(job.folder / SCORES / f"{job.number:05}.parquet", manifest.kinds)

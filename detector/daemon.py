@@ -201,7 +201,12 @@ def _pipeline(
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge), silence_of(settings)),
+        engine=Engine(
+            model,
+            rules_of(manifest, settings.judge),
+            silence_of(settings),
+            settings.judge.opens_per_hour,
+        ),
         delivery=delivery,
         form=form_of(manifest, settings.input, schemas.unpack if schemas else from_json),
         topics=_topics(settings),

@@ -6,9 +6,11 @@ import numpy as np
 
 from detector.alerts import Teller
 from detector.batch import ticks
+from detector.budget import UNLIMITED, Ration
 from detector.judge import Rules, Verdicts, judge
 from detector.model import StepModel
 from detector.records import (
+    BUDGET,
     Alert,
     Bools,
     Floats,
@@ -18,7 +20,7 @@ from detector.records import (
 )
 from detector.score import Scored, score
 from detector.silence import Silence
-from detector.state import NEVER_US, Arena, Docket, Rows
+from detector.state import Arena, Docket, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Outcome:
     """What came of some readings.
 
     Attributes:
-        alerts: In the order of the readings.
+        alerts: What is to be told, in the order of the readings.
+        moved: Streams whose alerts opened, grew or closed, told or not.
+        withheld: Openings that are not told.
         ticks: Into how many steps of the model the readings went.
         scored: How many were scored.
         warming: How many of these were in their stream's warm-up.
@@ -61,6 +65,8 @@ class Outcome:
     """
 
     alerts: list[Alert] = field(default_factory=list)
+    moved: frozenset[bytes] = frozenset()
+    withheld: int = 0
     ticks: int = 0
     scored: int = 0
     warming: int = 0
@@ -76,11 +82,25 @@ class Outcome:
 class Engine:
     """Scores and judges readings of one partition at a time, moving its arena's state."""
 
-    def __init__(self, model: StepModel, rules: Rules, silence: Silence | None = None) -> None:
-        """Wire a model to the rules that judge it, and those for streams that stop."""
+    def __init__(
+        self,
+        model: StepModel,
+        rules: Rules,
+        silence: Silence | None = None,
+        opens_per_hour: int | None = None,
+    ) -> None:
+        """Wire a model to the rules that judge it.
+
+        Args:
+            model: It scores.
+            rules: They judge.
+            silence: For streams that stop; None: nobody watches for them.
+            opens_per_hour: That a partition may tell of; None: all.
+        """
         self.model = model
         self.rules = rules
         self.silence = silence
+        self.opens_per_hour = opens_per_hour
 
     def new_arena(self, depth: int = 0) -> Arena:
         """Return an empty arena of the model's widths, with a ring of so many readings."""
@@ -102,7 +122,8 @@ class Engine:
             keep_trace: Also return what was said of each reading.
         """
         rows = arena.rows(readings.streams)[readings.stream]
-        arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
+        now_us = np.maximum.accumulate(np.maximum(readings.ts_us, arena.newest_us))
+        arena.newest_us = int(now_us[-1]) if len(now_us) else arena.newest_us
         trace = self._empty_trace(len(rows)) if keep_trace else None
         teller = Teller(self.model.manifest, self.rules, arena, partition, readings, rows)
         turns = arena.listen(rows, readings.ts_us, self.silence) if self.silence else []
@@ -128,8 +149,12 @@ class Engine:
             if trace is not None:
                 _note(trace, now, verdicts)
         alerts.sort(key=lambda pair: pair[0])
+        told = self._ration(arena, alerts, readings, partition, now_us)
+        opened = sum(alert.status == "open" for _, alert in alerts)
         return Outcome(
-            alerts=[alert for _, alert in alerts],
+            alerts=told,
+            moved=frozenset(alert.stream.encode() for _, alert in alerts),
+            withheld=opened - sum(a.status == "open" and a.kind != BUDGET for a in told),
             ticks=len(times),
             scored=scored,
             warming=scored - sum(map(len, scores)),
@@ -141,6 +166,24 @@ class Engine:
             ts_us=times,
             trace=trace,
         )
+
+    def _ration(
+        self,
+        arena: Arena,
+        alerts: list[tuple[int, Alert]],
+        readings: Readings,
+        partition: Partition,
+        now_us: Ints,
+    ) -> list[Alert]:
+        """Return what may be told of alerts, each with the index of its reading, in order."""
+        limit = UNLIMITED if self.opens_per_hour is None else self.opens_per_hour
+        if not (alerts or (arena.tally.withheld and len(now_us))):
+            return []
+        manifest = self.model.manifest
+        ration = Ration(arena.tally, arena.withheld, limit, manifest, partition, readings, now_us)
+        ration.take(alerts)
+        arena.tally = ration.tally
+        return ration.told
 
     def _judge(self, docket: Docket, now: Scored, readings: Readings) -> Verdicts:
         return judge(

@@ -8,7 +8,7 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.engine import Trace
-from detector.records import SILENT, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
+from detector.records import BUDGET, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
 
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
 
@@ -49,9 +49,11 @@ def alert_body(alert: Alert) -> dict[str, object]:
             "offset": alert.offset,
         },
     }
-    if alert.kind != SILENT:
+    if alert.probability is not None:
         body["probability"] = alert.probability
         body["channels"] = [channel._asdict() for channel in alert.channels]
+    if alert.kind == BUDGET:
+        body["streams"] = alert.streams
     if alert.change is not None:
         body["change"] = alert.change._asdict()
     if alert.before is not None:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import SILENT, Severity, Status
+from detector.records import BUDGET, SILENT, Severity, Status
 from detector.restore import OUTCOMES
 from detector.validate import REASONS
 
@@ -80,12 +80,16 @@ class Metrics:
 
     def _output(self, table: Table, kinds: Sequence[str]) -> None:
         table.section = "What is said"
-        severities, told = get_args(Severity), (*kinds, SILENT)
+        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET)
         self.alerts = table.counter(
             "detector_alerts_total",
             "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
             kind=told, severity=severities, status=get_args(Status),
         )  # fmt: skip
+        self.withheld = table.counter(
+            "detector_withheld_alerts_total",
+            "Openings beyond judge.opens_per_hour: counted in a summary instead of told.",
+        )
         self.open_alerts = table.gauge(
             "detector_open_alerts", "Alerts open now.", kind=told, severity=severities
         )

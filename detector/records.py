@@ -19,7 +19,9 @@ Shorts = npt.NDArray[np.int8]
 
 US_PER_S = 1_000_000
 
-SILENT = "silent"  # the kind of alert that is of no evidence: a stream stopped
+# Kinds of alerts that are of no evidence.
+SILENT = "silent"  # a stream stopped
+BUDGET = "budget"  # a partition opened more alerts than it may tell of
 
 # Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
 ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
@@ -217,6 +219,7 @@ class Alert:
         cause: Why it closed: `normal` again, a `gap` after which nothing is known, or `gone`.
         change: Of one channel, where the last readings tell.
         before: The last readings before an opening, where they are kept.
+        streams: Of a summary: some of those whose alerts were withheld.
     """
 
     id: str
@@ -238,6 +241,7 @@ class Alert:
     offset: int
     change: ChannelChange | None = None
     before: Earlier | None = None
+    streams: tuple[str, ...] = ()
 
 
 def alert_id(

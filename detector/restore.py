@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from detector.records import Bools, Bounds, Ints, alert_id
+from detector.budget import Key, Tally
+from detector.records import SILENT, Bools, Bounds, Ints, alert_id
 from detector.silence import WATCH, Clock
 from detector.snapshot import (
     ADOPTED,
@@ -65,6 +66,8 @@ class Said:
         silent: [R] at the mark, who was told to be.
         judged: Later dockets, [K] each, by stream.
         hushed: Whether they were silent then, by stream.
+        withheld: Open alerts that nobody was told of.
+        tally: Of the partition.
     """
 
     streams: list[bytes]
@@ -72,6 +75,8 @@ class Said:
     silent: Bools
     judged: dict[bytes, Docket]
     hushed: dict[bytes, bool]
+    withheld: set[Key]
+    tally: Tally
 
     def overrule(self, arena: Arena) -> int:
         """Correct the dockets of alerts that a replay opened or closed, and nobody was told of.
@@ -79,6 +84,7 @@ class Said:
         Returns:
             How many streams were corrected; none while model and settings are the same.
         """
+        arena.withheld, arena.tally = set(self.withheld), self.tally
         judged = arena.rows(list(self.judged))  # some may be new: their readings are bad now
         streams, now = arena.docket()
         want = np.zeros(now.shape, DOCKET)
@@ -158,7 +164,9 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     arena = loaded
     arena.clock = _clock(mark)
     kinds = origin.manifest.kinds
-    arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
+    known = _adopted(entries, mark)
+    arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in known.items() if id_}
+    arena.withheld, arena.tally = {key for key, id_ in known.items() if not id_}, mark.tally
     live_from = max(mark.offset, bounds.committed or 0)
     later = _judged(entries, mark.offset, live_from)
     judged = {s: row for _, e in later for s, row in _each(e, docket_of(e))}
@@ -166,7 +174,8 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     slot = 1 + max((n for n, _ in later), default=-1)
     streams, docket = arena.docket()
     silent = arena.watched(np.arange(len(streams)))["silent"]
-    said = Said(streams, docket, silent, judged, hushed)
+    untold, tally = _rationed(entries, mark, live_from)
+    said = Said(streams, docket, silent, judged, hushed, untold, tally)
     return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
 
 
@@ -219,14 +228,15 @@ def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, boun
     dockets = {s: row for _, entry in rows for s, row in _each(entry, docket_of(entry))}
     watched = {s: row for _, entry in rows for s, row in _each(entry, watched_of(entry))}
     arena.clock = _clock(mark)
+    untold, arena.tally = _rationed(entries, mark, live_from)
     for stream, row in watched.items():  # a rhythm is of no model
-        if stream and row["silent"]:
+        if stream and row["silent"] and (stream, SILENT) not in untold:
             arena.watch(arena.rows([stream]), np.array([row], WATCH))
     known = _adopted(entries, mark)
     kinds = origin.manifest.kinds
     for stream, row in dockets.items():
         for k, kind in enumerate(mark.kinds):
-            if row["open"][k] and kind in kinds:
+            if row["open"][k] and kind in kinds and (stream, kind) not in untold:
                 since_us, offset = int(row["since_us"][k]), int(row["since_offset"][k])
                 id_ = known.get((stream, kind)) or alert_id(
                     origin.partition, stream, kind, mark.model, since_us, offset
@@ -254,6 +264,19 @@ def _adopted(entries: dict[bytes, Entry | str], mark: Entry) -> dict[tuple[bytes
         if entry.offset == mark.offset
         for stream, kind, id_ in entry.adopted
     }
+
+
+def _rationed(
+    entries: dict[bytes, Entry | str], mark: Entry, live_from: int
+) -> tuple[set[Key], Tally]:
+    """Return which open alerts nobody was told of, and the tally, when all was said."""
+    untold, tally = {key for key, id_ in _adopted(entries, mark).items() if not id_}, mark.tally
+    for _, entry in _judged(entries, mark.offset, live_from):
+        some = set(entry.streams)
+        untold = {key for key in untold if key[0] not in some}
+        untold |= {(stream, kind) for stream, kind, _ in entry.adopted}
+        tally = entry.tally
+    return untold, tally
 
 
 def _judged(entries: dict[bytes, Entry | str], after: int, up_to: int) -> list[tuple[int, Entry]]:

@@ -2,8 +2,8 @@
 
     mark        up to which offset of the input all slabs together are complete
     slab/N      the rows N * L to N * L + L - 1 of the arena
-    judged/N    dockets of streams whose alerts a transaction opened, updated or closed, and whether
-                they are silent
+    judged/N    dockets of streams whose alerts opened, grew or closed with a transaction, whether
+                they are silent, and which of their alerts were withheld
     adopted/N   ids of alerts that another model opened; they count with a mark of their offset
 
 All keys are written again and again, so that a compacted topic keeps the last of each. Every
@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from detector.artifact import Manifest
+from detector.budget import Tally
 from detector.records import Partition
 from detector.silence import WATCH, Clock, Watched
 from detector.slab import Slab
@@ -30,6 +31,10 @@ MARK = b"mark"
 SLAB = b"slab/"
 JUDGED = b"judged/"
 ADOPTED = b"adopted/"
+
+
+Adopted = tuple[bytes, str, str]  # stream, kind, id
+NOTHING_OPENED = Tally()
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -46,9 +51,11 @@ class Entry(msgspec.Struct, frozen=True):
         state: [L, S] float32, little endian.
         pace: [L] state.PACE.
         docket: [L, K] state.DOCKET.
-        adopted: Stream, kind and id of alerts that another model opened.
+        adopted: Stream, kind and id of alerts that another model opened; without an id, of those
+            that nobody was told of.
         ring: [L] the last readings of each, of a depth that its length tells.
         watch: [L] silence.WATCH.
+        tally: Of the mark and of judged entries: what the partition opened in its hour.
         clock: Of the mark: the partition's time and active time; empty where none is kept.
         crc32c: Of state, pace, docket, ring and watch.
     """
@@ -63,10 +70,11 @@ class Entry(msgspec.Struct, frozen=True):
     state: bytes = b""
     pace: bytes = b""
     docket: bytes = b""
-    adopted: list[tuple[bytes, str, str]] = []
+    adopted: list[Adopted] = []
     ring: bytes = b""
     watch: bytes = b""
     clock: tuple[int, ...] = ()
+    tally: Tally = NOTHING_OPENED
     crc32c: int = 0
 
 
@@ -90,15 +98,13 @@ class Origin:
         widths = manifest.state_width, len(manifest.kinds), len(manifest.channels)
         return Arena(*widths, self.depth)
 
-    def mark(self, offset: int, clock: Clock | None = None) -> bytes:
-        """Encode that all slabs are complete up to `offset`, and the partition's time."""
-        return _encode(self._entry(offset, clock=clock or ()))
+    def mark(self, offset: int, clock: Clock | None = None, tally: Tally = NOTHING_OPENED) -> bytes:
+        """Encode that all slabs are complete up to `offset`, the partition's time and tally."""
+        return _encode(self._entry(offset, clock=clock or (), tally=tally))
 
-    def adopted(self, offset: int, adopted: Sequence[tuple[tuple[bytes, int], str]]) -> bytes:
-        """Encode stream, kind and id of alerts that another model opened."""
-        kinds = self.manifest.kinds
-        ids = [(stream, kinds[k], alert) for (stream, k), alert in adopted]
-        return _encode(self._entry(offset, adopted=ids))
+    def adopted(self, offset: int, adopted: Sequence[Adopted]) -> bytes:
+        """Encode what is known of alerts that another model opened, or that nobody was told of."""
+        return _encode(self._entry(offset, adopted=list(adopted)))
 
     def slab(self, slab: Slab, offset: int) -> bytes:
         """Encode a slab as it is after all records before `offset`."""
@@ -112,10 +118,22 @@ class Origin:
             watch=slab.watched.tobytes(),
         )
 
-    def judged(self, streams: list[bytes], docket: Docket, watched: Watched, offset: int) -> bytes:
-        """Encode dockets [B, K] and rhythms [B] of streams of which something is said."""
-        columns = {"docket": docket.tobytes(), "watch": watched.tobytes()}
-        return self._encode_rows(offset, streams, **columns)
+    def judged(self, arena: Arena, streams: list[bytes], offset: int) -> bytes:
+        """Encode what the judge decided of streams, told or not, and the partition's tally."""
+        rows = arena.rows(streams)
+        docket, watch = arena.take(rows).docket.tobytes(), arena.watched(rows).tobytes()
+        some = set(streams)
+        untold = sorted((*key, "") for key in arena.withheld if key[0] in some)
+        entry = self._entry(
+            offset,
+            streams=streams,
+            docket=docket,
+            watch=watch,
+            adopted=untold,
+            tally=arena.tally,
+            crc32c=_checksum(docket=docket, watch=watch),
+        )
+        return _encode(entry)
 
     def _encode_rows(self, offset: int, streams: list[bytes], **columns: bytes) -> bytes:
         return _encode(self._entry(offset, streams=streams, crc32c=_checksum(**columns), **columns))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.budget import Key, Tally
 from detector.records import Floats, Ints
 from detector.ring import Ring, reading_bytes
 from detector.silence import WATCH, Clock, Silence, Turn, Watched, follow
@@ -67,6 +68,8 @@ class Arena:
         newest_us: Event time of the newest reading.
         ring: The last readings of each row's stream.
         clock: The partition's time, where streams are watched for silence.
+        tally: What the partition has opened in this hour.
+        withheld: Its open alerts that nobody was told of.
     """
 
     def __init__(self, width: int, kinds: int, channels: int = 0, depth: int = 0) -> None:
@@ -75,6 +78,8 @@ class Arena:
         self.newest_us = NEVER_US
         self.ring = Ring(channels, depth)
         self.clock: Clock | None = None
+        self.tally = Tally()
+        self.withheld: set[Key] = set()
         self.slab_rows = slab_rows(row_bytes(width, kinds))
         self._row_of: dict[bytes, int] = {}
         self._stream_of: list[bytes] = []

@@ -27,6 +27,12 @@ class Judge(Table):
         le=1000,
         description="A stream is silent after so many of its own longest gaps; 0: never told.",
     )
+    opens_per_hour: int = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Openings that a partition tells of (event time); beyond, a summary does.",
+    )
     readings_before: int = Field(
         8,
         ge=0,

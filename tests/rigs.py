@@ -49,6 +49,7 @@ class Rig:
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
     silence: Silence | None = None
+    opens_per_hour: int | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
 
@@ -65,7 +66,10 @@ class Rig:
             source=self.source,
             changelog=MemoryChangelog(self.broker),
             engine=Engine(
-                StubModel(self.about), rules(self.about, self.alarms_per_day), self.silence
+                StubModel(self.about),
+                rules(self.about, self.alarms_per_day),
+                self.silence,
+                self.opens_per_hour,
             ),
             delivery=promise(self.source, sink),
             form=self.form,

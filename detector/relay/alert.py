@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from detector.messages import rfc3339
-from detector.records import SILENT
+from detector.records import BUDGET, SILENT
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 # They become parts of HTTP headers.
@@ -113,6 +113,8 @@ def summary(told: Told) -> str:
     since = f"{told.opened_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if told.kind == SILENT:
         return f"{told.stream} is silent since {since}"
+    if told.kind == BUDGET:
+        return f"{told.stream} opened more alerts than its budget since {since}; they are not told"
     worst = "; ".join(_seen(channel) for channel in told.channels[:WORST])
     return f"{told.stream} is unlike itself since {since}: {worst}"
 

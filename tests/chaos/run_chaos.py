@@ -53,8 +53,9 @@ MOMENTS, SECONDS, MOMENT_S = 80, 320, 0.12
 DRAIN_S = 90.0
 # Both kinds of evidence open, grow and close, and often.
 JUDGE = Judge(
-    false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5, lasting_s=4
-)
+    false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5, lasting_s=4,
+    opens_per_hour=12,
+)  # fmt: skip
 PLACES = 3  # wires: members beyond share them
 
 
@@ -89,7 +90,8 @@ class World:
         self.model = model
         loaded = load(model)
         silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
-        self.engine = Engine(loaded, rules_of(loaded.manifest, JUDGE), silence)
+        judged = rules_of(loaded.manifest, JUDGE)
+        self.engine = Engine(loaded, judged, silence, JUDGE.opens_per_hour)
         self.form = format_of(loaded.manifest)
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))

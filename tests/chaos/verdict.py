@@ -128,9 +128,10 @@ def _compare_state(
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
-    if resumed.arena.clock != arena.clock:
-        wrong = list(want)
-        verdict.examples.append(f"time of {chunk.partition}: {resumed.arena.clock}")
+    for name in ("clock", "tally", "withheld"):
+        if getattr(resumed.arena, name) != getattr(arena, name):
+            wrong = list(want)
+            verdict.examples.append(f"{name} of {chunk.partition}: {getattr(resumed.arena, name)}")
     if resumed.start != end:
         wrong = list(want)
         verdict.examples.append(

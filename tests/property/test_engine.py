@@ -26,6 +26,7 @@ RULES = Rules(
     cool_down_us=3 * US_PER_S,
 )
 ENGINE = Engine(StubModel(manifest(warm_up=1)), RULES, Silence(1, 10**12, fewest=1))
+RATIONED = Engine(ENGINE.model, RULES, ENGINE.silence, opens_per_hour=2)
 STREAMS = [b"a", b"b", b"c"]
 
 cell = st.sampled_from([0.0, 0.1, 0.3, 4.0, 20.0, float("nan")])
@@ -40,7 +41,7 @@ Said = tuple[list[Alert], list[bytes]]
 
 def partition_of(drawn: list[Row]) -> Readings:
     """Give each stream a time that moves by its steps."""
-    now_s, times = [1000.0] * len(STREAMS), []
+    now_s, times = [3500.0] * len(STREAMS), []  # an hour ends soon
     for s, step, _ in drawn:
         now_s[s] += step
         times.append(int(now_s[s] * US_PER_S))
@@ -60,11 +61,11 @@ def some(readings: Readings, where: Ints | Bools | slice) -> Readings:
     )
 
 
-def said(polls: list[Readings]) -> Said:
+def said(polls: list[Readings], engine: Engine = ENGINE) -> Said:
     """Return the alerts, and each reading's line of the trace to the bit."""
-    arena, alerts, lines = ENGINE.new_arena(depth=3), [], []
+    arena, alerts, lines = engine.new_arena(depth=3), [], []
     for poll in polls:
-        outcome = ENGINE.run(arena, poll, PARTITION, keep_trace=True)
+        outcome = engine.run(arena, poll, PARTITION, keep_trace=True)
         assert outcome.scored + outcome.late == len(poll.offset)
         assert outcome.trace is not None
         assert int(outcome.trace.scored.sum()) == outcome.scored
@@ -83,7 +84,8 @@ def test_any_split_into_polls_says_the_same(drawn: list[Row], cut: list[int]) ->
     whole = partition_of(drawn)
     edges = sorted({0, len(drawn), *(c for c in cut if c < len(drawn))})
     polls = [some(whole, slice(*pair)) for pair in pairwise(edges)]
-    assert said(polls) == said([some(whole, slice(None))])
+    for engine in (ENGINE, RATIONED):
+        assert said(polls, engine) == said([some(whole, slice(None))], engine)
 
 
 @given(rows)

@@ -7,6 +7,7 @@ import numpy as np
 from conftest import ROOT
 from fakes import StubModel, manifest
 
+from detector.budget import NAMED
 from detector.engine import Engine
 from detector.judge import rules
 from detector.messages import alert_body
@@ -46,6 +47,8 @@ def test_the_page_names_the_defaults() -> None:
     assert f"`judge.lasting_s` ({asked.lasting_s:g} s" in PAGE
     assert f"`judge.readings_before` of them ({asked.readings_before})" in PAGE
     assert f"`judge.silent_after` ({asked.silent_after:g})" in PAGE
+    assert f"`judge.opens_per_hour` ({asked.opens_per_hour})" in PAGE
+    assert f"first of their streams, {NAMED} at the most" in PAGE
     assert f"after {FADE} times its length" in PAGE
     assert f"fewer than {FEWEST} times" in PAGE
     assert f"more than {STEP_US // US_PER_S} seconds" in PAGE

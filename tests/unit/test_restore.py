@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from fakes import manifest
 
+from detector.budget import Tally
 from detector.records import Bounds, Partition
 from detector.restore import OUTCOMES, Kept, resume
 from detector.silence import WATCH
@@ -136,16 +137,20 @@ def test_bytes_that_are_nothing_of_ours_are_damage_and_no_crash() -> None:
 
 
 def test_judged_entries_count_between_the_mark_and_what_was_committed() -> None:
-    kept, docket = kept_of(), np.zeros((1, 1), DOCKET)
+    kept, docket, arena = kept_of(), np.zeros((1, 1), DOCKET), arena_of(b"a")
     for slot, (offset, peak) in enumerate([(AT, 1), (AT + 5, 2), (AT + 9, 3), (AT + 20, 4)]):
         docket["peak"], docket["open"] = peak, True
-        kept.note(b"judged/%d" % slot, ORIGIN.judged([b"a"], docket, np.zeros(1, WATCH), offset))
+        arena.correct(arena.rows([b"a"]), docket)
+        arena.tally, arena.withheld = Tally(7, peak), {(b"a", "state"), (b"b", "state")}
+        kept.note(b"judged/%d" % slot, ORIGIN.judged(arena, [b"a"], offset))
     resumed = resume(kept, ORIGIN, bounds(committed=AT + 10))
     assert resumed.said is not None
     assert resumed.said.judged[b"a"]["peak"].tolist() == [3]
     assert resumed.slot == 3
     assert resumed.said.overrule(resumed.arena) == 1
     assert resumed.arena.alerting["open"].sum() == 1
+    assert resumed.arena.tally == Tally(7, 3)
+    assert resumed.arena.withheld == {(b"a", "state")}, "of b it says nothing"
 
 
 def test_a_tombstone_takes_a_key_back() -> None:
@@ -172,8 +177,9 @@ def test_the_layout_of_rows_belongs_to_the_format() -> None:
         "open", "severity", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
         "bar", "barred_at",
     )  # fmt: skip
+    assert Tally._fields == ("hour", "told", "withheld", "since_us", "streams")
     fields = [field.name for field in msgspec.structs.fields(Entry)]
     assert fields == [
         "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",
-        "docket", "adopted", "ring", "watch", "clock", "crc32c",
+        "docket", "adopted", "ring", "watch", "clock", "tally", "crc32c",
     ]  # fmt: skip

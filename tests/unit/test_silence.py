@@ -74,6 +74,10 @@ def test_a_stream_without_a_rhythm_is_never_silent() -> None:
     assert len(story(others, every(1, 0, FEWEST, 1))) == 1
 
 
+def test_the_time_before_a_stream_was_first_heard_is_no_gap() -> None:
+    assert story(every(1, 0, 1500, 0), every(1, 1000, 1200, 1)) == [(1, True, 1260)]
+
+
 def test_nobody_is_silent_because_all_were() -> None:
     """An hour without any input; then one is a moment sooner than the other."""
     before = every(1, 0, 400, 0) + every(1, 0.5, 400, 1)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from detector.records import US_PER_S
 from detector.ring import RING_BYTES
+from detector.silence import Silence
 from detector.slab import MOST_SLAB_ROWS, STREAM_BYTES, slab_rows
 from detector.state import NEVER_US, Arena, Rows, row_bytes
 
@@ -150,3 +152,16 @@ def test_what_was_written_can_be_loaded_in_any_order() -> None:
 def test_a_slab_fits_into_a_message(width: int, rows: int) -> None:
     assert slab_rows(row_bytes(width, 2)) == rows
     assert rows * (row_bytes(width, 2) + RING_BYTES + STREAM_BYTES) <= 1 << 20
+
+
+def test_who_was_heard_or_fell_silent_is_written() -> None:
+    arena, silence = Arena(WIDTH, KINDS), Silence(1, 10**12, fewest=1)
+    arena.rows(names(3 * MOST_SLAB_ROWS))
+    seconds = US_PER_S * np.arange(20) * 10
+    arena.listen(np.full(20, MOST_SLAB_ROWS), seconds[:1].repeat(20), silence)
+    assert [slab.number for slab in arena.touched()] == [1]
+    arena.settle()
+    turns = arena.listen(np.zeros(20, np.int64), seconds, silence)
+    assert [turn.row for turn in turns] == [MOST_SLAB_ROWS]
+    assert [slab.number for slab in arena.touched()] == [0, 1]
+    assert arena.silent == 1
