@@ -58,7 +58,7 @@ class Fate:
 
 def broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
     broker = MemoryBroker({ZERO: [], ONE: []})
-    ts = 1_700_002_785  # quarter of a minute before an hour ends
+    ts = 1_700_002_770  # half a minute before an hour ends
     for stream, partition, what in drawn:
         ts += 15 if what == 0.1 else 1  # so that some fall silent
         body = what if isinstance(what, str) else json.dumps({"ts": ts, "values": [what, 0]})
@@ -131,13 +131,13 @@ def test_exactly_once_means_that_nobody_can_tell(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    undisturbed = Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=2)
+    undisturbed = Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1)
     undisturbed.finish()
     keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     *_, last = lives(
         rough,
-        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=2),
+        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=1),
     )
     assert said(rough) == said(calm)
     assert rough.committed == calm.committed
@@ -157,7 +157,7 @@ def test_at_least_once_may_repeat_but_never_loses(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=2).finish()
+    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
     keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     first = Rig(
@@ -167,7 +167,7 @@ def test_at_least_once_may_repeat_but_never_loses(
         guarantee="at_least_once",
         keeping=keeping,
         silence=SILENCE,
-        opens_per_hour=2,
+        opens_per_hour=1,
     )
     list(lives(rough, first))
     assert set(said(rough)) == set(said(calm))
@@ -177,7 +177,7 @@ def test_at_least_once_may_repeat_but_never_loses(
 def test_the_stories_have_streams_that_fall_silent() -> None:
     drawn: list[tuple[int, Partition, float | str]] = [(1, ZERO, 0.0), *[(0, ZERO, 0.1)] * 9]
     broker = broker_of([*drawn, (1, ZERO, 0.0)])
-    Rig(broker, TOPICS, silence=SILENCE, opens_per_hour=2).finish()
+    Rig(broker, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
     bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
     silent = [(b["stream"], b["status"]) for b in bodies if b["kind"] == "silent"]
     assert silent == [("b0", "open"), ("b0", "close")]

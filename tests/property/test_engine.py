@@ -26,7 +26,7 @@ RULES = Rules(
     cool_down_us=3 * US_PER_S,
 )
 ENGINE = Engine(StubModel(manifest(warm_up=1)), RULES, Silence(1, 10**12, fewest=1))
-RATIONED = Engine(ENGINE.model, RULES, ENGINE.silence, opens_per_hour=2)
+RATIONED = Engine(ENGINE.model, RULES, ENGINE.silence, opens_per_hour=1)
 STREAMS = [b"a", b"b", b"c"]
 
 cell = st.sampled_from([0.0, 0.1, 0.3, 4.0, 20.0, float("nan")])
@@ -41,7 +41,7 @@ Said = tuple[list[Alert], list[bytes]]
 
 def partition_of(drawn: list[Row]) -> Readings:
     """Give each stream a time that moves by its steps."""
-    now_s, times = [3500.0] * len(STREAMS), []  # an hour ends soon
+    now_s, times = [3570.0] * len(STREAMS), []  # an hour ends soon
     for s, step, _ in drawn:
         now_s[s] += step
         times.append(int(now_s[s] * US_PER_S))

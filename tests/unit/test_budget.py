@@ -75,6 +75,18 @@ def test_an_hour_later_the_next_are_told() -> None:
     assert told(again) == [("pump-00", "open"), ("readings/3", "open")]
 
 
+def test_a_summary_closes_with_the_first_reading_after_its_hour() -> None:
+    """However polls are cut: the next opening is later in the same poll."""
+    for cut in (False, True):
+        fleet = Fleet(streams=3)
+        fleet.play(*[0.0] * 8, 50.0, *[0.0] * 9)
+        fleet.second, quiet = 3598, [0.0] * 9
+        said = fleet.play(*quiet).alerts if cut else []
+        said = [*said, *fleet.play(*([] if cut else quiet), 90.0).alerts]
+        assert [(a.kind, a.status) for a in said[:2]] == [(BUDGET, "close"), ("state", "open")]
+        assert (said[0].at_us - BEGAN_US) // US_PER_S == 3600
+
+
 def test_a_summary_names_few() -> None:
     fleet = Fleet(streams=100)
     fleet.play(*[0.0] * 8, 50.0)
@@ -92,33 +104,43 @@ def sent(broker: MemoryBroker) -> list[tuple[str, str]]:
     return [(body["stream"], body["status"]) for body in bodies]
 
 
+def write_each(broker: MemoryBroker, value: float, streams: bytes = b"abc") -> None:
+    for stream in streams:
+        write(broker, [value], bytes([stream]))
+
+
 @pytest.mark.parametrize("budget", [1, None], ids=["the same", "none"])
 @pytest.mark.parametrize("version", ["0", "1"])
-def test_what_was_withheld_stays_untold_over_a_restart(budget: int | None, version: str) -> None:
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_what_was_withheld_stays_untold_over_a_restart(
+    budget: int | None,
+    version: str,
+    checkpoint: bool,  # noqa: FBT001
+) -> None:
     """Also where other settings would have told it, or another model has the next word."""
     broker = MemoryBroker({ZERO: []})
     rig = Rig(broker, opens_per_hour=1)
-    for value in [0.0] * 8:
-        write(broker, [value], b"a")
-        write(broker, [value], b"b")
+    for _ in range(8):
+        write_each(broker, 0.0)
     rig.turn()
-    write(broker, [50.0], b"a")
-    write(broker, [50.0], b"b")
-    rig.finish(checkpoint=False)
+    write_each(broker, 50.0, b"ab")
+    rig.turn()
+    write_each(broker, 50.0, b"c")  # nothing at all is told of it
+    rig.finish(checkpoint=checkpoint)
     flood = [("a", "open"), ("readings/0", "open")]
     assert sent(broker) == flood
-    assert rig.value("detector_withheld_alerts_total") == 1
-    again = Rig(broker, opens_per_hour=budget, about=manifest(version=version * 64))
+    assert rig.value("detector_withheld_alerts_total") == 2
+    about = manifest(version=version * 64)
+    again = Rig(broker, opens_per_hour=budget, about=about)
     for _ in range(9):
-        write(broker, [0.0], b"a")
-        write(broker, [0.0], b"b")
+        write_each(broker, 0.0)
     again.finish()
     assert sent(broker) == [*flood, ("a", "close")]
-    last = Rig(broker, opens_per_hour=budget, about=manifest(version=version * 64))
+    last = Rig(broker, opens_per_hour=budget, about=about)
     last.turn()
     arena: Arena = last.pipeline._owned.held[ZERO].arena
     assert arena.withheld == set()
-    assert arena.tally.withheld == 1
+    assert arena.tally.withheld == 2
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
