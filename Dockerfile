@@ -14,6 +14,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /opt/detector/bin/pip install --no-cache-dir --prefer-binary '.[avro,signed]' \
     && /opt/detector/bin/pip uninstall --yes --quiet pip setuptools \
     && rm -r /opt/detector/lib/python3*/site-packages/training /opt/detector/bin/training \
+    && rm -r /opt/detector/lib/python3*/site-packages/onnxruntime/transformers \
     && find /opt/detector/lib -type d -name tests -prune -exec rm -r {} +
 
 FROM ${PYTHON_IMAGE}

@@ -16,7 +16,7 @@ from relays import SECRET, alert
 from detector.messages import alert_message
 from detector.records import Partition
 from detector.relay.alert import Told, event_of, read
-from detector.relay.board import LASTS, NAME
+from detector.relay.board import LASTS, NAMES
 from detector.relay.command import POLL_RECORDS
 from detector.relay.endpoint import REFUSALS
 from detector.relay.watch import OUTCOMES, RelayMetrics
@@ -115,6 +115,7 @@ def test_what_is_named_exists_and_figures_are_right() -> None:
             assert float(shown.replace(",", "")) == default, name
     assert defaults.forget_after_s == 30 * 86400
     assert ", ".join(map(str, sorted(REFUSALS))) in PAGE
-    assert f"`{NAME}`" in PAGE
+    for name in ("StreamUnlikeItself", *NAMES.values()):
+        assert f"`{name}`" in PAGE
     assert (LASTS, POLL_RECORDS) == (5, 500)
     assert set(OUTCOMES) <= {*re.findall(r"`(\w+)`", PAGE), "delivered"}

@@ -20,7 +20,7 @@ STREAMS = [b"a", b"b", b"c"]
 
 def ruled(level: float) -> Rules:
     one = np.array([level], np.float32)
-    return Rules(one, one * 3, one * 0, 0.35, 1, 2, 3 * US_PER_S)
+    return Rules(one, one * 2, one * 3, one * 0, 0.35, 1, 2, 3 * US_PER_S)
 
 
 SETTINGS = [ruled(level) for level in (0.2, 3.0, 15.0)]
