@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from detector.join import new_tags
 from detector.records import Bounds, Ints, alert_id
 from detector.snapshot import (
     ADOPTED,
     JUDGED,
     MARK,
     SLAB,
+    TAGS,
     Entry,
     Origin,
     docket_of,
@@ -91,6 +93,7 @@ class Resumed:
 
     Attributes:
         arena: Its state.
+        tags: What its streams keep between their values.
         outcome: One of `OUTCOMES`.
         detail: For a person: why the state could not be used; empty where it was.
         start: Offset to read from; None: where the group stands.
@@ -101,6 +104,7 @@ class Resumed:
     """
 
     arena: Arena
+    tags: Arena
     outcome: str
     detail: str = ""
     start: int | None = None
@@ -132,13 +136,14 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
         skips = outcome == "new" and bounds.first > bounds.start
         start = bounds.first if skips else went_back_to
-        return Resumed(arena, outcome, detail, start, stale=frozenset(entries))
+        return Resumed(arena, _new_tags(origin), outcome, detail, start, stale=frozenset(entries))
     mark = entries[MARK]
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
-    loaded = _loaded(entries, origin)
-    if isinstance(loaded, str):
-        return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
-    arena = loaded
+    arena, tags = _new_arena(origin), _new_tags(origin)
+    damage = _load(arena, entries, SLAB) or _load(tags, entries, TAGS)
+    if damage:
+        empty, stale = _new_arena(origin), frozenset(entries)
+        return Resumed(empty, _new_tags(origin), "damaged", damage, stale=stale)
     kinds = origin.manifest.kinds
     arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in _adopted(entries, mark).items()}
     live_from = max(mark.offset, bounds.committed or 0)
@@ -146,7 +151,7 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     judged = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
     slot = 1 + max((n for n, _ in later), default=-1)
     said = Said(*arena.docket(), judged)
-    return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
+    return Resumed(arena, tags, outcome, "", mark.offset, live_from, said, slot)
 
 
 def _verdict(entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> tuple[str, str]:
@@ -182,15 +187,19 @@ def _new_arena(origin: Origin) -> Arena:
     return Arena(origin.manifest.state_width, len(origin.manifest.kinds))
 
 
-def _loaded(entries: dict[bytes, Entry | str], origin: Origin) -> Arena | str:
-    arena = _new_arena(origin)
-    for number, entry in sorted(_numbered(entries, SLAB), key=lambda pair: pair[0]):
-        slab = slab_of(number, entry, origin.manifest.state_width)
+def _new_tags(origin: Origin) -> Arena:
+    return new_tags(len(origin.manifest.channels))
+
+
+def _load(arena: Arena, entries: dict[bytes, Entry | str], prefix: bytes) -> str:
+    """Load an arena's slabs; return what is wrong with one, if anything is."""
+    for number, entry in sorted(_numbered(entries, prefix), key=lambda pair: pair[0]):
+        slab = slab_of(number, entry, arena.width)
         if isinstance(slab, str):
             return slab
         arena.load(slab)
     arena.loaded()
-    return arena
+    return ""
 
 
 def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> None:

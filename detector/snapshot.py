@@ -2,6 +2,7 @@
 
     mark        up to which offset of the input all slabs together are complete
     slab/N      the rows N * L to N * L + L - 1 of the arena
+    tags/N      of the long layout: what rows keep between their values, an arena of its own
     judged/N    dockets of streams whose alerts a transaction opened, updated or closed
     adopted/N   ids of alerts that another model opened; they count with a mark of their offset
 
@@ -23,6 +24,7 @@ from detector.state import DOCKET, PACE, Docket, Slab
 FORMAT = 2  # change it with the layout of `Entry`, of state.PACE or of state.DOCKET
 MARK = b"mark"
 SLAB = b"slab/"
+TAGS = b"tags/"
 JUDGED = b"judged/"
 ADOPTED = b"adopted/"
 
@@ -85,6 +87,12 @@ class Origin:
             pace=slab.pace.tobytes(),
             docket=slab.docket.tobytes(),
         )
+
+    def tags(self, slab: Slab, offset: int) -> bytes:
+        """Encode a slab of what streams keep between their values; it has no dockets."""
+        columns = {"state": slab.model.tobytes(), "pace": slab.pace.tobytes()}
+        entry = self._entry(offset, streams=slab.streams, crc32c=_checksum(**columns), **columns)
+        return _encode(msgspec.structs.replace(entry, kinds=()))
 
     def judged(self, streams: list[bytes], docket: Docket, offset: int) -> bytes:
         """Encode the dockets [B, K] of streams of which something is said before `offset`."""

@@ -107,6 +107,11 @@ class Arena:
         return len(self._row_of)
 
     @property
+    def width(self) -> int:
+        """S, of a row's state."""
+        return self._model.shape[1]
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
         return self._model.nbytes + self._pace.nbytes + self._docket.nbytes
