@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from fakes import MemoryBroker, Record
+from fakes import MemoryBroker, Record, manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import KEEPING, ONE, ZERO, Rig
 
 from detector.errors import ConnectionLost, MembershipLost
+from detector.mapping import Input, form_of
 from detector.partitions import Keeping
 from detector.pipeline import Topics
 from detector.records import Partition
@@ -74,11 +75,11 @@ def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
             yield rig
             rig = Rig(
                 broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
-                keeping=rig.keeping,
+                keeping=rig.keeping, form=rig.form,
             )  # fmt: skip
         else:
             broker.on_operation = dict
-            last = Rig(broker, rig.topics, guarantee=rig.guarantee)
+            last = Rig(broker, rig.topics, guarantee=rig.guarantee, form=rig.form)
             last.finish()
             yield last
             return
@@ -92,11 +93,12 @@ def said(broker: MemoryBroker) -> list[tuple[str, bytes | None, bytes | None]]:
     )
 
 
-def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
+def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> tuple[Arena, Arena]:
     reader = Kept()
     for key, value_ in broker.kept.get(partition.number, []):
         reader.note(key, value_)
-    return resume(reader, Origin(rig.about, partition), rig.source.bounds(partition)).arena
+    resumed = resume(reader, Origin(rig.about, partition), rig.source.bounds(partition))
+    return resumed.arena, resumed.tags
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:
@@ -129,8 +131,43 @@ def test_exactly_once_means_that_nobody_can_tell(
     assert said(rough) == said(calm)
     assert rough.committed == calm.committed
     for partition in (ZERO, ONE):
-        expected = rows(kept(calm, undisturbed, partition))
-        assert rows(kept(rough, last, partition)) == expected
+        expected = [*map(rows, kept(calm, undisturbed, partition))]
+        assert [*map(rows, kept(rough, last, partition))] == expected
+
+
+def long_broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
+    """Let every reading come as two values, of which the second is another's now and then."""
+    broker = MemoryBroker({ZERO: [], ONE: []})
+    for n, (stream, partition, what) in enumerate(drawn):
+        name = f"{STREAMS[stream].decode()}{partition.number}"
+        for channel in ("c0", "c1")[: 1 + n % 3]:
+            at = 1_700_000_000 + n / 2 + (channel == "c1") / 4
+            sample = {"tag": f"{name}/{channel}", "ts": at, "values": what}
+            broker.partitions[partition].append(Record(None, json.dumps(sample).encode()))
+    return broker
+
+
+@given(story, misfortunes, polls, intervals, st.sampled_from(["period_s", "hold_s"]))
+@settings(deadline=None, max_examples=300)
+def test_nobody_can_tell_of_joined_readings_either(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+    how: str,
+) -> None:
+    form = form_of(manifest(), Input.model_validate({"tags": {how: 2.0, "carry_s": 3.0}}))
+    calm, rough = long_broker_of(drawn), long_broker_of(drawn)
+    undisturbed = Rig(calm, TOPICS, form=form)
+    undisturbed.finish()
+    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping, form=form))
+    assert said(rough) == said(calm)
+    assert rough.committed == calm.committed
+    for partition in (ZERO, ONE):
+        expected = [*map(rows, kept(calm, undisturbed, partition))]
+        assert [*map(rows, kept(rough, last, partition))] == expected
 
 
 @given(story, misfortunes, polls, intervals)
