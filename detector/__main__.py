@@ -8,16 +8,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from detector.backtest_command import add_backtest
 from detector.check import check
+from detector.command_options import column, count
 from detector.daemon import EXIT_FAILED, rules_of, run
 from detector.engine import Engine
 from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
+from detector.record_command import add_record
+from detector.relay.command import relay
 from detector.settings import Judge, describe, read_settings
 from detector.sniff_command import sniff
 from detector.state_command import export, ls, show
+from detector.tune_command import add_tune
 
 EXIT_REFUSED = 2
 
@@ -37,6 +42,12 @@ def _run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
     set_up_logs(settings.log.level, settings.log.format)
     return run(settings)
+
+
+def _relay(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=Path("none"))  # it runs none
+    set_up_logs(settings.log.level, settings.log.format)
+    return relay(settings)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -122,14 +133,6 @@ def _tell_rows(rows: int) -> None:
         print(f"\r{rows} rows", end="\r", file=sys.stderr)
 
 
-def _column(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        msg = f"expected NAME=COLUMN, saw {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return name, column
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="detector",
@@ -145,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", _run, "read streams from Kafka, score them and raise alerts, until stopped"),
         ("check", _check, "validate settings, model and broker, and say what is wrong"),
+        ("relay", _relay, "hand alerts on to Alertmanager or a webhook, until stopped"),
     ):
         sub = commands.add_parser(
             name,
@@ -154,9 +158,13 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--config", type=Path, help="TOML file with settings")
-        sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+        if command is not _relay:
+            sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
     _add_score(commands)
+    add_record(commands)
+    add_backtest(commands)
+    add_tune(commands)
     _add_memory(commands)
     _add_state(commands)
     _add_sniff(commands)
@@ -171,9 +179,9 @@ def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog="example: detector memory --model model.onnx --streams 100000 --partitions 4",
     )
     sub.add_argument("--model", type=Path, required=True, help="the ONNX file")
-    sub.add_argument("--streams", type=_count, required=True, metavar="N", help="on one replica")
-    sub.add_argument("--partitions", type=_count, default=1, metavar="P", help="that it holds (1)")
-    sub.add_argument("--id-bytes", type=_count, default=24, metavar="B", help="of an id (24)")
+    sub.add_argument("--streams", type=count, required=True, metavar="N", help="on one replica")
+    sub.add_argument("--partitions", type=count, default=1, metavar="P", help="that it holds (1)")
+    sub.add_argument("--id-bytes", type=count, default=24, metavar="B", help="of an id (24)")
     sub.set_defaults(command=_memory)
 
 
@@ -236,7 +244,7 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     sub.add_argument("--output", type=Path, required=True, help=".csv, .parquet or .jsonl")
     sub.add_argument(
         "--column",
-        type=_column,
+        type=column,
         action="append",
         default=[],
         metavar="NAME=COLUMN",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from detector.cluster import Cluster
 from detector.errors import ConnectionLost, Refused, RegistryLost
 from detector.judge import rules
-from detector.mapping import Input
+from detector.mapping import Input, form_of
 from detector.registry import registry_of
 from detector.settings import Settings
 from detector.topics import topics_of
@@ -34,6 +34,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 def _model(settings: Settings) -> Finding:
     try:
         manifest = load_trusted(settings).manifest
+        form_of(manifest, settings.input)
     except Refused as error:
         return Finding(good=False, what="model", seen=str(error))
     rate = settings.judge.false_alarms_per_stream_day

@@ -191,7 +191,7 @@ class KafkaSource:
         topic = self._subscription.topic
         partitions = consumer.partitions_for_topic(topic)
         if not partitions:
-            msg = f"topic {topic!r} does not exist; create it or set DETECTOR_KAFKA__TOPIC"
+            msg = f"topic {topic!r} does not exist; create it, or name another in the settings"
             raise KafkaError(msg)
         one = [TopicPartition(topic, min(partitions))]
         consumer.end_offsets(one, timeout_ms=ANSWER_MS)

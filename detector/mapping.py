@@ -163,13 +163,17 @@ def form_of(manifest: Manifest, given: Input, unpack: Callable[[bytes], Any] = f
     """
     if given.tags:
         check_span(given.tags, manifest)
-    return format_of(
-        manifest,
-        layout_of(given, [channel.name for channel in manifest.channels], unpack),
-        max_value_bytes=given.max_value_bytes,
-        max_stream_bytes=given.max_stream_bytes,
-        max_future_us=int(given.max_future_s * US_PER_S),
-    )
+    names = [channel.name for channel in manifest.channels]
+    return format_of(manifest, layout_of(given, names, unpack), **limits_of(given))
+
+
+def limits_of(given: Input) -> dict[str, int]:
+    """Return what bounds a valid record: the numbers of `Format`."""
+    return {
+        "max_value_bytes": given.max_value_bytes,
+        "max_stream_bytes": given.max_stream_bytes,
+        "max_future_us": int(given.max_future_s * US_PER_S),
+    }
 
 
 def headers_of(given: Input) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").rea
 # A dead letter must fit where its original did not: brokers accept 1 MiB unless told otherwise.
 DEAD_LETTER_BYTES = 900_000  # key and value
 DEAD_LETTER_KEY_BYTES = 100_000
+HEADER_BYTES = 4096  # of one that a mapping asks for; a longer one is left out
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,6 +77,8 @@ def alert_message(alert: Alert, topic: str) -> Message:
 def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
     """Return a bad record as it came, with where it came from and why it is here in headers.
 
+    Of its own headers it keeps those that a mapping asks for.
+
     A key or value too large for a broker's default limit is cut, and a header says how long it
     was.
     """
@@ -89,6 +92,8 @@ def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
         ("detector_partition", str(chunk.partition.number).encode()),
         ("detector_offset", str(int(chunk.offsets[bad.index])).encode()),
     ]
+    asked = ((name, column[bad.index]) for name, column in chunk.headers.items())
+    headers += [(name, one) for name, one in asked if one and len(one) <= HEADER_BYTES]
     if len(kept_key) < len(key):
         headers.append(("detector_key_bytes", str(len(key)).encode()))
     if len(kept_value) < len(value):

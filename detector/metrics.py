@@ -84,7 +84,8 @@ class Metrics:
         table.section = "What is said"
         severities = get_args(Severity)
         self.alerts = table.counter(
-            "detector_alerts_total", "Alert messages sent: openings, escalations, closings.",
+            "detector_alerts_total",
+            "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
             kind=kinds, severity=severities, status=get_args(Status),
         )  # fmt: skip
         self.open_alerts = table.gauge(
@@ -99,6 +100,12 @@ class Metrics:
             "readings one in 100 is above 2, one in 1,000 above 3.",
             DECADES, kind=kinds,
         )  # fmt: skip
+        self.drift = table.gauge(
+            "detector_score_drift",
+            "How far recent scores are from those the model was calibrated on (population "
+            "stability index, fading by half in six hours): 0.25 is much; below 0 they are lower.",
+            kind=kinds,
+        )
 
     def _time(self, table: Table) -> None:
         table.section = "How long it takes"

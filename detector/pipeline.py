@@ -136,7 +136,10 @@ class Pipeline:
             polled = self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
             if self._schemas is None:
                 return polled
-            return understood(polled, self._source, self._schemas)
+            polled = understood(polled, self._source, self._schemas)
+            if polled.chunks or polled.revoked or polled.lost:
+                self._recorder.understood()
+            return polled
 
     def _check_membership(self, polled: Polled) -> None:
         """End if partitions were lost because this process stood still.

@@ -11,6 +11,7 @@ import structlog
 
 from detector.artifact import Manifest
 from detector.clock import Clock
+from detector.drift import Drift
 from detector.engine import Outcome
 from detector.errors import RegistryLost
 from detector.expose import Health
@@ -24,6 +25,7 @@ from detector.validate import Decoded
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL_S = 5.0
+LONGEST_EXEMPLAR = 64  # characters of a stream's id; all labels together may have 128
 GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
 
 
@@ -36,6 +38,7 @@ class Recorder:
         self._health = health
         self._clock = clock
         self._calibration = manifest.calibration
+        self._drift = Drift(manifest.calibration, clock.monotonic_s())
         self._away = False
         self._delayed: set[Partition] = set()
         self._told: set[Partition] = set()
@@ -65,11 +68,15 @@ class Recorder:
         """The broker answers."""
         if not self._health.connected:
             log.info("broker answers")
+        self._away = False
+        self._health.connected = True
+        self._metrics.connected.set(1)
+
+    def understood(self) -> None:
+        """The schemas are known that records were written with, or these are others' now."""
         if not self._health.registry:
             log.info("schema registry answers")
-        self._away = False
-        self._health.connected = self._health.registry = True
-        self._metrics.connected.set(1)
+        self._health.registry = True
 
     def _registry_lost(self, why: RegistryLost) -> None:
         """The registry does not answer; the broker did, or nobody would have asked it."""
@@ -161,11 +168,13 @@ class Recorder:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
         for alert in outcome.alerts:
-            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
+            told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
+            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
+            self._drift.add(score, self._clock.monotonic_s())
             for k, calibration in enumerate(self._calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
             self._ts_us += outcome.ts_us
@@ -219,6 +228,8 @@ class Recorder:
         metrics.streams.set(sum(len(arena) for arena in arenas))
         metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
         self._gauge_alerts(list(held.values()))
+        for calibration, drift in zip(self._calibration, self._drift.now(), strict=True):
+            metrics.drift.labels(calibration.kind).set(drift)
         for partition in self._told - held.keys():  # not all: a scrape could come in between
             self._forget(partition)
         self._told = set(held)

@@ -119,6 +119,17 @@ class Readings:
     x: Floats
     offset: Ints
 
+    def only(self, which: Bools) -> Self:
+        """Return those of the readings that [N] `which` marks, and their streams alone."""
+        used, stream = np.unique(self.stream[which], return_inverse=True)
+        return type(self)(
+            [self.streams[code] for code in used],
+            stream,
+            self.ts_us[which],
+            self.x[which],
+            self.offset[which],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:

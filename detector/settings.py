@@ -23,11 +23,12 @@ from pydantic_settings import (
 from detector.errors import SettingsRejected
 from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.relay_settings import Relay
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
-SECRET = re.compile("password|token|secret")
+SECRET = re.compile("password|token|secret|url")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -169,6 +170,7 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+    relay: Relay = Relay()
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
@@ -241,7 +243,13 @@ def fingerprint(settings: Settings) -> str:
     """
     ours = settings.model_dump(
         mode="json",
-        exclude={"model": True, "http": True, "log": True, "kafka": {"group_instance_id"}},
+        exclude={
+            "model": True,
+            "http": True,
+            "log": True,
+            "relay": True,
+            "kafka": {"group_instance_id"},
+        },
     )
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 

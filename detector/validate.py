@@ -184,15 +184,7 @@ def without_faults(readings: Readings, record: Ints, faults: Faults) -> Readings
     """Return the readings whose records have no fault."""
     if not faults:
         return readings
-    good = ~np.isin(record, list(faults))
-    used, stream = np.unique(readings.stream[good], return_inverse=True)
-    return Readings(
-        [readings.streams[code] for code in used],
-        stream,
-        readings.ts_us[good],
-        readings.x[good],
-        readings.offset[good],
-    )
+    return readings.only(~np.isin(record, list(faults)))
 
 
 def _stream_fault(key: bytes | None, form: Format) -> str | None:

@@ -27,7 +27,7 @@ BEGAN_S = 1_760_000_000
 FAR_OFF = 500.0  # bar; a broken sensor, which any model notices within readings
 
 
-def until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + timeout_s
     while not true():

@@ -171,6 +171,10 @@ def test_check_asks_the_registry(
 ) -> None:
     monkeypatch.setenv("DETECTOR_CONFIG", "")
     monkeypatch.setenv("DETECTOR_KAFKA__BOOTSTRAP_SERVERS", tansu.bootstrap_servers)
+    monkeypatch.setenv("DETECTOR_INPUT__CHANNELS", '{"presure": "p"}')
+    findings = {one.what: one for one in check(read_settings(model=small_model))}
+    assert "saw presure" in findings["model"].seen
+    monkeypatch.delenv("DETECTOR_INPUT__CHANNELS")
     for url, good in ((registry.url, True), (f"{registry.url}/nonsense", False)):
         monkeypatch.setenv("DETECTOR_INPUT__REGISTRY_URL", url)
         findings = {one.what: one for one in check(read_settings(model=small_model))}

@@ -118,6 +118,7 @@ def test_a_path_leads_into_objects_and_arrays_and_nowhere_else() -> None:
         assert follow(node, path) is MISSING
         assert column([node], path) == [MISSING]
         assert column([node, node], path, None) == [None, None]
+    assert column([["ab"], "ab"], ("0",)) == ["ab", MISSING], "letters are no elements"
     assert column([node, {"a": [{"b": 1}]}], ("a", "0", "b")) == [None, 1]
 
 

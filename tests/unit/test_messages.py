@@ -6,7 +6,7 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import numpy as np
 import pytest
-from fakes import Record, StubModel, as_chunk, manifest
+from fakes import Record, StubModel, as_chunk, chunk_of, manifest
 
 from detector.engine import Engine
 from detector.judge import rules
@@ -157,6 +157,16 @@ def test_a_value_too_large_for_a_broker_is_cut_and_says_so() -> None:
     message = letter(b"pump", value)
     assert message.value == value[: DEAD_LETTER_BYTES - len(b"pump")]
     assert dict(message.headers)["detector_value_bytes"] == b"%d" % len(value)
+
+
+def test_a_dead_letter_keeps_the_headers_that_a_mapping_asks_for() -> None:
+    headers: dict[str, list[bytes | None]] = {
+        "device": [b"p", b"q"], "at": [b"1", None], "more": [b"", b"x" * 5000],
+    }  # fmt: skip
+    chunk = replace(chunk_of([(b"k", b"{"), (b"k", b"{")]), headers=headers)
+    sent = dead_letter(BadRecord(1, "not_json", "?"), chunk, "dead-letters")
+    assert dict(sent.headers).keys() & headers.keys() == {"device"}
+    assert dict(sent.headers)["device"] == b"q"
 
 
 @pytest.mark.parametrize(("key_bytes", "value_bytes"), [(2_000_000, 0), (200_000, 848_400)])

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from unittest.mock import patch
 from uuid import UUID
 
 import numpy as np
@@ -109,6 +110,11 @@ def test_those_used_last_are_kept_and_none_is_forgotten_that_is_needed(stand_in:
     stand_in.asked.clear()
     taken(schemas, framed(0, first()), framed(5, first()))
     assert stand_in.asked == []
+    taken(schemas, framed(5, first()))
+    taken(schemas, framed(1, first()))
+    stand_in.asked.clear()
+    taken(schemas, framed(5, first()))
+    assert stand_in.asked == [], "it was used last"
 
 
 def test_what_cannot_be_read_is_set_aside_with_its_reason(stand_in: StandIn) -> None:
@@ -236,12 +242,19 @@ def test_an_outage_is_no_bad_input_and_no_outage_of_the_broker(stand_in: StandIn
     rig.source.start(ZERO, None)
     rig.pipeline.run()
     assert tries[1:] == ["the schema registry does not answer"] * 2
+    moved = Polled(assigned=frozenset({ZERO}))
+    with patch.object(rig.source, "poll", lambda _: moved):
+        rig.pipeline._patience.attempt(rig.pipeline._poll, "poll")
+    assert not rig.health.ready()[0], "what moved says nothing of the registry"
     assert rig.value("detector_registry_errors_total") == 4  # once more, and then it stops
     assert rig.value("detector_broker_errors_total", operation="poll") == 0
     assert rig.value("detector_broker_connected") == 1
     assert rig.value("detector_records_total") == 0
     assert rig.broker.committed == {}
     assert rig.broker.sent == []
+    stand_in.has(1, FIRST)
+    rig.pipeline._patience.attempt(rig.pipeline._poll, "poll")
+    assert rig.health.registry
 
 
 def test_without_a_registry_there_are_no_schemas_and_without_the_extra_it_says_so(
