@@ -19,9 +19,10 @@ from detector.memory import memory, resident_bytes
 from detector.model import load
 from detector.record_command import add_record
 from detector.relay.command import relay
-from detector.settings import Judge, describe, read_settings
+from detector.settings import describe, read_settings
 from detector.sniff_command import sniff
 from detector.state_command import export, ls, show
+from detector.telling import MOST_BEFORE, Judge
 from detector.tune_command import add_tune
 
 EXIT_REFUSED = 2
@@ -86,10 +87,17 @@ def _score(options: argparse.Namespace) -> int:
 
 def _memory(options: argparse.Namespace) -> int:
     manifest = load(options.model).manifest
-    need = memory(manifest, options.streams, options.partitions, options.id_bytes)
+    need = memory(
+        manifest, options.streams, options.partitions, options.id_bytes, options.readings_before
+    )
     process = resident_bytes()
     lines = (
         ("state", need.state, f"{need.row} bytes a stream, and room to grow"),
+        (
+            "  before",
+            need.ring * options.streams,
+            f"of it: the last readings, {need.ring} bytes a stream",
+        ),
         ("table", need.table, f"stream ids of {options.id_bytes} bytes, and their rows"),
         ("process", process, "the program and its model, measured now"),
         ("total", process + need.held, f"{options.streams} streams on this replica"),
@@ -182,6 +190,15 @@ def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     sub.add_argument("--streams", type=count, required=True, metavar="N", help="on one replica")
     sub.add_argument("--partitions", type=count, default=1, metavar="P", help="that it holds (1)")
     sub.add_argument("--id-bytes", type=count, default=24, metavar="B", help="of an id (24)")
+    before = Judge().readings_before
+    sub.add_argument(
+        "--readings-before",
+        type=int,
+        choices=range(MOST_BEFORE + 1),
+        default=before,
+        metavar="N",
+        help=f"that an opening shows of the time before it ({before})",
+    )
     sub.set_defaults(command=_memory)
 
 

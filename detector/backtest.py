@@ -22,7 +22,9 @@ from detector.kept import KeptScores
 from detector.messages import alert_message
 from detector.past import Past
 from detector.played import About, Played, Tally, join
+from detector.ring import ring_depth
 from detector.settings import Settings
+from detector.silence import Silence
 from detector.tables import appear
 from detector.trusted import load_trusted
 from detector.volume import Volume, volume
@@ -37,6 +39,7 @@ class Job:
 
     Attributes:
         number: Of the part; its files' name.
+        silence, opens_per_hour: See `Engine`; of a partition, so None for files.
     """
 
     number: int
@@ -44,6 +47,8 @@ class Job:
     span: Span
     settings: Settings
     rules: Rules
+    silence: Silence | None
+    opens_per_hour: int | None
     folder: Path
 
 
@@ -107,8 +112,10 @@ def play(job: Job, progress: Callable[[int], object]) -> Played:
         progress: Takes how many more records are done.
     """
     model = load_trusted(job.settings)
-    manifest, engine = model.manifest, Engine(model, job.rules)
-    arena, tally = engine.new_arena(), Tally(manifest)
+    manifest, depth = model.manifest, job.settings.judge.readings_before
+    engine = Engine(model, job.rules, job.silence, job.opens_per_hour)
+    arena = engine.new_arena(ring_depth(len(manifest.channels), depth))
+    tally = Tally(manifest)
     scores = KeptScores(job.folder / SCORES / f"{job.number:05}.parquet", manifest.kinds)
     with _alerts_of(job).open("wb") as alerts:
         for heard in job.past.hear(manifest, job.span):

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import get_args
 
 import numpy as np
 
@@ -13,11 +12,10 @@ from detector.messages import rfc3339
 from detector.page import figures, page, section, table
 from detector.played import About
 from detector.plots import bars, lines
-from detector.records import Severity
+from detector.records import SEVERITIES
 from detector.volume import Volume
 
 STREAMS_SHOWN = 20
-SEVERITIES = get_args(Severity)
 
 
 def report(about: About, volume: Volume, calibration: Sequence[Calibration]) -> str:
@@ -62,6 +60,7 @@ def _by_day(days: Sequence[str], volume: Volume) -> str:
     told: Counter[tuple[str, str]] = Counter()
     for (day, _, severity), count in volume.items():
         told[day, severity] += count
+    series: dict[str, list[float]]
     series = {name: [float(told[day, name]) for day in days] for name in SEVERITIES}
     drawn = bars(days, series, f"Alerts a day; {sum(volume.values())} on {len(days)} days")
     return section("Alerts by day", "By the day they opened, and the worst they became.", drawn)
@@ -75,6 +74,7 @@ def _by_stream(volume: Volume, about: About) -> str:
         streams[stream] += count
     most = streams.most_common(STREAMS_SHOWN)
     names = [stream for stream, _ in most]
+    series: dict[str, list[float]]
     series = {name: [float(told[stream, name]) for stream in names] for name in SEVERITIES}
     silent = about.played.streams - len(streams)
     return section(

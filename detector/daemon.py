@@ -36,9 +36,12 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
+from detector.ring import ring_depth
 from detector.schemas import schemas_of
-from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
+from detector.settings import Settings, fingerprint, notify_socket, state_topic
+from detector.silence import Silence
 from detector.source import Source
+from detector.telling import Judge
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.watchdog import Watchdog
@@ -64,7 +67,7 @@ def run(settings: Settings) -> int:
     server = _serve(settings, metrics, health)
     source = KafkaSource(_subscription(settings), clock)
     sink, delivery = _delivery(settings, source)
-    keeping = keeping_of(settings)
+    keeping = keeping_of(settings, manifest)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
     pipeline = _pipeline(settings, model, source, delivery, changelog, keeping, recorder, clock)
@@ -96,14 +99,20 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def keeping_of(settings: Settings) -> Keeping:
+def keeping_of(settings: Settings, manifest: Manifest) -> Keeping:
     """Return how state is kept."""
     return Keeping(
         None if settings.output.to == "stdout" else state_topic(settings),
         settings.delivery.checkpoint_interval_s,
         int(settings.state.ttl_s * US_PER_S),
         settings.state.max_streams,
+        ring_depth(len(manifest.channels), settings.judge.readings_before),
     )
+
+
+def silence_of(settings: Settings) -> Silence:
+    """Return when a stream is silent, and when it is gone."""
+    return Silence(settings.judge.silent_after, int(settings.state.ttl_s * US_PER_S))
 
 
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:
@@ -115,6 +124,7 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         open_after=settings.open_after,
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
+        lasting_s=settings.lasting_s,
     )
 
 
@@ -191,7 +201,12 @@ def _pipeline(
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=Engine(model, rules_of(manifest, settings.judge)),
+        engine=Engine(
+            model,
+            rules_of(manifest, settings.judge),
+            silence_of(settings),
+            settings.judge.opens_per_hour,
+        ),
         delivery=delivery,
         form=form_of(manifest, settings.input, schemas.unpack if schemas else from_json),
         topics=_topics(settings),

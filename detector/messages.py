@@ -8,7 +8,7 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.engine import Trace
-from detector.records import US_PER_S, Alert, BadRecord, Chunk, Message, Readings
+from detector.records import BUDGET, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
 
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
 
@@ -41,9 +41,7 @@ def alert_body(alert: Alert) -> dict[str, object]:
         "opened_at": rfc3339(alert.opened_us),
         "at": rfc3339(alert.at_us),
         "score": alert.score,
-        "probability": alert.probability,
         "threshold": alert.threshold,
-        "channels": [channel._asdict() for channel in alert.channels],
         "model": {"name": alert.model, "version": alert.version},
         "source": {
             "topic": alert.partition.topic,
@@ -51,6 +49,18 @@ def alert_body(alert: Alert) -> dict[str, object]:
             "offset": alert.offset,
         },
     }
+    if alert.probability is not None:
+        body["probability"] = alert.probability
+        body["channels"] = [channel._asdict() for channel in alert.channels]
+    if alert.kind == BUDGET:
+        body["streams"] = alert.streams
+    if alert.change is not None:
+        body["change"] = alert.change._asdict()
+    if alert.before is not None:
+        body["before"] = {
+            "at": [rfc3339(ts_us) for ts_us in alert.before.at_us],
+            "values": alert.before.values,
+        }
     if alert.status == "close":
         body["peak"] = alert.peak
         body["duration_s"] = (alert.at_us - alert.opened_us) / US_PER_S

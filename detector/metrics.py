@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import Severity, Status
+from detector.records import BUDGET, SILENT, Severity, Status
 from detector.restore import OUTCOMES
 from detector.validate import REASONS
 
@@ -82,14 +82,18 @@ class Metrics:
 
     def _output(self, table: Table, kinds: Sequence[str]) -> None:
         table.section = "What is said"
-        severities = get_args(Severity)
+        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET)
         self.alerts = table.counter(
             "detector_alerts_total",
             "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
-            kind=kinds, severity=severities, status=get_args(Status),
+            kind=told, severity=severities, status=get_args(Status),
         )  # fmt: skip
+        self.withheld = table.counter(
+            "detector_withheld_alerts_total",
+            "Openings beyond judge.opens_per_hour: counted in a summary instead of told.",
+        )
         self.open_alerts = table.gauge(
-            "detector_open_alerts", "Alerts open now.", kind=kinds, severity=severities
+            "detector_open_alerts", "Alerts open now.", kind=told, severity=severities
         )
         self.alerting = table.gauge(
             "detector_alerting_streams", "Streams with at least one open alert."
@@ -179,6 +183,11 @@ class Metrics:
             "detector_position_offset", "Next record to read, to commit, to checkpoint.",
             partition=(), position=POSITIONS,
         )  # fmt: skip
+        self.last_record = table.gauge(
+            "detector_last_record_timestamp_seconds",
+            "When the last record of a partition was read, by this process since its start.",
+            partition=(),
+        )
         self.commits = table.counter("detector_commits_total", "Commits acknowledged.")
         self.units = table.counter(
             "detector_deliveries_total", "Commits that said something or kept state."

@@ -124,7 +124,8 @@ class Ownership:
                     self.go_live(held)
 
     def _await(self, partition: Partition, went_back_to: int | None = None) -> None:
-        origin, now_s = Origin(self._manifest, partition), self._clock.monotonic_s()
+        origin = Origin(self._manifest, partition, self._keeping.depth)
+        now_s = self._clock.monotonic_s()
         self.held[partition] = Held(origin, now_s, went_back_to=went_back_to)
 
     def _begin_those_waiting(self) -> None:

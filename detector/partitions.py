@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from detector.records import US_PER_S, Alert, Bounds, Message
+from detector.engine import Outcome
+from detector.records import US_PER_S, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
 from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, TAGS, Origin
 from detector.state import DOCKET, Arena, Docket
@@ -31,12 +32,14 @@ class Keeping:
         interval_s: Between two checkpoints of a partition.
         ttl_us: A stream that was not heard for longer (event time) is forgotten.
         max_streams: How many the process holds at the most.
+        depth: Readings that the ring of a stream holds.
     """
 
     topic: str | None
     interval_s: float = 30.0
     ttl_us: int = 7 * 86_400 * US_PER_S
     max_streams: int = 1_000_000
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -110,22 +113,20 @@ class Held:
         self.checkpointed()  # now: what the first records touch is not in it
         return messages
 
-    def judged(self, topic: str, alerts: list[Alert], offset: int) -> list[Message]:
-        """Return what the judge decided of the alerts' streams, so that no replay can differ.
+    def judged(self, topic: str, outcome: Outcome, offset: int) -> list[Message]:
+        """Return what the judge decided, told or not, so that no replay can differ.
 
         Args:
             topic: The changelog.
-            alerts: That were said of records before `offset`.
+            outcome: Of the records before `offset`.
             offset: Of the next record.
         """
-        if not alerts:
+        streams = sorted(outcome.moved)
+        if not (streams or outcome.alerts):
             return []
-        streams = sorted({alert.stream.encode() for alert in alerts})
         messages = []
-        for start in range(0, len(streams), PORTION):
-            some = streams[start : start + PORTION]
-            docket = self.arena.take(self.arena.rows(some)).docket
-            value = self.origin.judged(some, docket, offset)
+        for start in range(0, max(len(streams), 1), PORTION):
+            value = self.origin.judged(self.arena, streams[start : start + PORTION], offset)
             key = b"%b%d" % (JUDGED, self._slot)
             messages.append(Message(topic, key, value, partition=self.number))
             self._slot += 1
@@ -157,13 +158,15 @@ class Held:
             value = self.origin.slab(slab, offset) if alive else None
             slabs[b"%b%d" % (SLAB, slab.number)] = value
         for slab in self.tags.touched():
-            value = self.origin.tags(slab, offset) if any(slab.streams) else None
+            value = self.origin.slab(slab, offset) if any(slab.streams) else None
             slabs[b"%b%d" % (TAGS, slab.number)] = value
-        adopted = list(self.arena.adopted.items())
+        kinds = self.origin.manifest.kinds
+        adopted = [(stream, kinds[k], id_) for (stream, k), id_ in self.arena.adopted.items()]
+        adopted += sorted((*key, "") for key in self.arena.withheld)
         for start in range(0, len(adopted), PORTION):
             some = adopted[start : start + PORTION]
             slabs[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
-        slabs[MARK] = self.origin.mark(offset)
+        slabs[MARK] = self.origin.mark(offset, self.arena.clock, self.arena.tally)
         return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
 
     def checkpointed(self) -> None:

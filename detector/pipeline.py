@@ -199,7 +199,7 @@ class Pipeline:
             manifest = self._engine.model.manifest
             messages += score_messages(decoded.readings, outcome.trace, manifest, topics.scores)
         if changelog:
-            messages += held.judged(changelog, outcome.alerts, chunk.next_offset)
+            messages += held.judged(changelog, outcome, chunk.next_offset)
         return messages
 
     # What is kept -----------------------------------------------------------------------

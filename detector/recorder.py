@@ -18,7 +18,7 @@ from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
 from detector.partitions import Held, alerting
-from detector.records import US_PER_S, Chunk, Ints, Partition, Polled
+from detector.records import SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
@@ -155,6 +155,7 @@ class Recorder:
         """What came of a chunk's records."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
+        metrics.last_record.labels(str(chunk.partition.number)).set(self._clock.now_s())
         metrics.poll_records.observe(len(chunk.values))
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
@@ -167,6 +168,7 @@ class Recorder:
         for bad in decoded.bad:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
+        metrics.withheld.inc(outcome.withheld)
         for alert in outcome.alerts:
             told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
             metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)
@@ -245,17 +247,19 @@ class Recorder:
     def _gauge_alerts(self, held: list[Held]) -> None:
         dockets = alerting(held, len(self._calibration))
         self._metrics.alerting.set(len(dockets))
-        critical = np.count_nonzero(dockets["open"] & dockets["critical"], axis=0)
-        warning = np.count_nonzero(dockets["open"], axis=0) - critical
-        for k, calibration in enumerate(self._calibration):
-            gauge = self._metrics.open_alerts
-            gauge.labels(calibration.kind, "critical").set(int(critical[k]))
-            gauge.labels(calibration.kind, "warning").set(int(warning[k]))
+        for index, severity in enumerate(SEVERITIES):
+            so_many = np.count_nonzero(dockets["open"] & (dockets["severity"] == index), axis=0)
+            for k, calibration in enumerate(self._calibration):
+                self._metrics.open_alerts.labels(calibration.kind, severity).set(int(so_many[k]))
+
+        silent = sum(one.arena.silent for one in held)
+        self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
 
     def _forget(self, partition: Partition) -> None:
         number = str(partition.number)
-        with suppress(KeyError):  # its lag was never known
-            self._metrics.lag.remove(number)
+        for gauge in (self._metrics.lag, self._metrics.last_record):
+            with suppress(KeyError):  # its lag was never known, or nothing was read
+                gauge.remove(number)
         for name in POSITIONS:
             with suppress(KeyError):
                 self._metrics.position.remove(number, name)

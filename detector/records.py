@@ -6,7 +6,7 @@ K kinds of evidence, S state width. Times are int64 microseconds since the epoch
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,13 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Shorts = npt.NDArray[np.int8]
 
 US_PER_S = 1_000_000
+
+# Kinds of alerts that are of no evidence.
+SILENT = "silent"  # a stream stopped
+BUDGET = "budget"  # a partition opened more alerts than it may tell of
 
 # Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
 ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
@@ -196,7 +201,27 @@ class ChannelValue(NamedTuple):
 
 
 Status = Literal["open", "update", "close"]
-Severity = Literal["warning", "critical"]
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # rising
+
+
+class ChannelChange(NamedTuple):
+    """A channel, and the kind of its change (change.Kind)."""
+
+    name: str
+    kind: str
+
+
+class Earlier(NamedTuple):
+    """Readings from before an opening, oldest first.
+
+    Attributes:
+        at_us: N event times.
+        values: N values of each channel, by name; None where it was missing.
+    """
+
+    at_us: tuple[int, ...]
+    values: dict[str, tuple[float | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +232,15 @@ class Alert:
         id: The same for every message about this event, and for every replay of it.
         at_us: Event time of the reading that caused this message.
         opened_us: Event time of the first reading that was out of the ordinary.
-        probability: How likely a normal reading scores this high.
+        score: Of that reading; of silence, its seconds.
+        probability: How likely a normal reading scores this high; None for silence.
         threshold: The score above which a reading counts against the stream.
         channels: Largest share of the residual first.
         peak: Highest score so far.
-        cause: Why it closed: `normal` again, or a `gap` after which nothing is known.
+        cause: Why it closed: `normal` again, a `gap` after which nothing is known, or `gone`.
+        change: Of one channel, where the last readings tell.
+        before: The last readings before an opening, where they are kept.
+        streams: Of a summary: some of those whose alerts were withheld.
     """
 
     id: str
@@ -222,7 +251,7 @@ class Alert:
     opened_us: int
     at_us: int
     score: float
-    probability: float
+    probability: float | None
     threshold: float
     channels: tuple[ChannelValue, ...]
     peak: float
@@ -231,6 +260,9 @@ class Alert:
     version: str
     partition: Partition
     offset: int
+    change: ChannelChange | None = None
+    before: Earlier | None = None
+    streams: tuple[str, ...] = ()
 
 
 def alert_id(

@@ -9,7 +9,8 @@ from detector.artifact import Manifest
 from detector.batch import ticks
 from detector.judge import Rules, judge
 from detector.records import US_PER_S, Readings
-from detector.state import DOCKET, NEVER_US, PACE, grown
+from detector.slab import grown
+from detector.state import DOCKET, NEVER_US, PACE
 
 GROWTH_ROWS = 64
 # False alarms a stream and day that one may ask for: from two a decade on.
@@ -49,6 +50,7 @@ def side_by_side(several: Sequence[Rules]) -> Rules:
     first = several[0]
     return Rules(
         np.concatenate([one.open_level for one in several]),
+        np.concatenate([one.warning_level for one in several]),
         np.concatenate([one.critical_level for one in several]),
         np.concatenate([one.calm_level for one in several]),
         first.close_share,
@@ -99,6 +101,8 @@ class Retrial:
                 seen=seen,
                 warm=seen > self._manifest.warm_up,
                 restarted=restarted,
+                # Only what opens matters here, not how severe it is.
+                residual=np.zeros((len(tick), 1), np.float32),
                 rules=self._rules,
             )
             pace["last_us"], pace["seen"] = ts_us, seen

@@ -24,6 +24,7 @@ from detector.errors import SettingsRejected
 from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
 from detector.relay_settings import Relay
+from detector.telling import Judge
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
@@ -58,18 +59,6 @@ class Kafka(KafkaSecurity):
         default=True,
         description="Where a new group starts: the oldest reading kept, or only new ones.",
     )
-
-
-class Judge(Table):
-    """When to say something."""
-
-    false_alarms_per_stream_day: float = Field(
-        0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
-    )
-    open_after: int = Field(1, ge=1, le=10_000, description="Readings in a row that open an alert.")
-    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet.")
-    close_after: int = Field(1, ge=1, le=100_000, description="Quiet readings that close it.")
-    cool_down_s: float = Field(0.0, ge=0, le=10**7, description="Pause (event time) after it.")
 
 
 class Output(Table):

@@ -14,7 +14,7 @@ from detector.errors import SettingsRejected
 from detector.judge import rules
 from detector.records import US_PER_S, Readings
 from detector.retrial import RATES, Retrial, Told, usable
-from detector.settings import Judge
+from detector.telling import Judge
 from detector.validate import epoch_us
 
 BETWEEN = 8  # settings that are tried between the best of `RATES` and the next

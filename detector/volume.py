@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from detector.records import Severity
+from detector.records import SEVERITIES, Severity
 
 Volume = Counter[tuple[str, str, Severity]]
 
@@ -24,6 +24,6 @@ def volume(alerts: Iterable[dict[str, Any]]) -> Volume:
     worst: dict[str, Severity] = {}
     for alert in alerts:
         opened.setdefault(alert["id"], (alert["at"][:10], alert["stream"]))
-        if worst.get(alert["id"]) != "critical":
-            worst[alert["id"]] = alert["severity"]
+        one, severity = alert["id"], alert["severity"]
+        worst[one] = max(worst.get(one, severity), severity, key=SEVERITIES.index)
     return Counter((*opened[one], worst[one]) for one in opened)

@@ -26,6 +26,7 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.silence import Silence
 from detector.validate import Format
 
 ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
@@ -33,7 +34,7 @@ ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 TOPICS = Topics("alerts", "dead-letters")
 FORM = Format(("c0", "c1"))
-KEEPING = Keeping("state", interval_s=30)
+KEEPING = Keeping("state", interval_s=30, depth=3)
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Rig:
     about: Manifest = field(default_factory=manifest)
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
+    silence: Silence | None = None
+    opens_per_hour: int | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
     form: Format = FORM
@@ -63,7 +66,12 @@ class Rig:
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=Engine(StubModel(self.about), rules(self.about, self.alarms_per_day)),
+            engine=Engine(
+                StubModel(self.about),
+                rules(self.about, self.alarms_per_day),
+                self.silence,
+                self.opens_per_hour,
+            ),
             delivery=promise(self.source, sink),
             form=self.form,
             topics=self.topics,

@@ -58,6 +58,7 @@ def rejudge(
     seen = _since_start(restarted, first)
     open_now = np.zeros((len(ts_us), kinds * len(rates)), np.bool_)
     docket = np.zeros((len(tracks), kinds * len(rates)), DOCKET)
+    nothing = np.zeros((len(tracks), 1), np.float32)
     # A rate is to the judge what a kind of evidence is: one more column. [B, K] -> [B, R K]
     for n in range(int(lengths[0])):
         alive = int(np.searchsorted(-lengths, -n))
@@ -70,6 +71,7 @@ def rejudge(
             seen=seen[row],
             warm=warm[row],
             restarted=restarted[row],
+            residual=nothing[:alive],  # only what is open matters here, not how severe it is
             rules=several,
         ).docket
         open_now[row] = docket[:alive]["open"]

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from detector.messages import rfc3339
+from detector.records import BUDGET, SILENT
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 # They become parts of HTTP headers.
@@ -51,9 +52,9 @@ class Told(msgspec.Struct, frozen=True):
     opened_at: Time
     at: Time
     score: float
-    channels: tuple[Channel, ...]
     model: Model
     source: Origin
+    channels: tuple[Channel, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -105,11 +106,15 @@ def summary(told: Told) -> str:
     """Return one sentence for a person: who, since when, and by which channels.
 
     >>> summary(Told("1", "pump-7", "open", "state", "warning", EPOCH, EPOCH, 4.0,
-    ...     (Channel("flow", "l/min", 25.99, 22.85), Channel("valve", "", None, 1.0)),
-    ...     Model("pumps", "0"), Origin("readings", 0, 42)))
+    ...     Model("pumps", "0"), Origin("readings", 0, 42),
+    ...     (Channel("flow", "l/min", 25.99, 22.85), Channel("valve", "", None, 1.0))))
     'pump-7 is unlike itself since 1970-01-01T00:00:00Z: flow 25.99 l/min, expected 22.85; valve missing, expected 1'
     """  # noqa: E501 - it is one sentence
     since = f"{told.opened_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if told.kind == SILENT:
+        return f"{told.stream} is silent since {since}"
+    if told.kind == BUDGET:
+        return f"{told.stream} opened more alerts than its budget since {since}; they are not told"
     worst = "; ".join(_seen(channel) for channel in told.channels[:WORST])
     return f"{told.stream} is unlike itself since {since}: {worst}"
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from detector.messages import rfc3339
-from detector.records import US_PER_S, Partition
+from detector.records import BUDGET, SILENT, US_PER_S, Partition
 from detector.relay.alert import Told, summary
 from detector.relay.outlet import Heard
 
-NAME = "StreamUnlikeItself"
+NAMES = {SILENT: "StreamSilent", BUDGET: "AlertsWithheld"}
 LASTS = 5  # times that telling again may fail before Alertmanager lets an alert end
 Post = dict[str, object]
 # Whose alert: topic of the input, stream, kind of evidence, model.
@@ -184,7 +184,7 @@ def _alert(told: Told, now_s: float, ends_s: float) -> Post:
     starts_us = min(told.opened_us, int(now_s * US_PER_S))
     return {
         "labels": {
-            "alertname": NAME,
+            "alertname": NAMES.get(told.kind, "StreamUnlikeItself"),
             "stream": told.stream,
             "kind": told.kind,
             "severity": told.severity,

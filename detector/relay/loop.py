@@ -105,7 +105,8 @@ class Loop:
             self._places.pop(partition, None)
             self._done.pop(partition, None)
             self._outlet.drop(partition)
-        self._fresh = (self._fresh | polled.assigned) - polled.revoked - polled.lost
+        # What was lost may be ours again within one poll.
+        self._fresh = (self._fresh - polled.revoked - polled.lost) | polled.assigned
         if polled.revoked or polled.lost:
             self._waiting = deque(w for w in self._waiting if w[0].partition in self._places)
         for partition in sorted(self._fresh):

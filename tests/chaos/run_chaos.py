@@ -35,8 +35,10 @@ from detector.daemon import rules_of
 from detector.emit import KafkaSink
 from detector.engine import Engine
 from detector.model import load
-from detector.records import Message, Partition
-from detector.settings import Judge
+from detector.records import US_PER_S, Message, Partition
+from detector.ring import ring_depth
+from detector.silence import Silence
+from detector.telling import Judge
 from detector.topics import create_topics, partitions_of
 from detector.validate import format_of
 from training.demo.broker import free_port
@@ -50,7 +52,10 @@ BUILD = Path(__file__).parents[2] / "build"
 MOMENTS, SECONDS, MOMENT_S = 80, 320, 0.12
 DRAIN_S = 90.0
 # Both kinds of evidence open, grow and close, and often.
-JUDGE = Judge(false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5)
+JUDGE = Judge(
+    false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5, lasting_s=4,
+    opens_per_hour=12,
+)  # fmt: skip
 PLACES = 3  # wires: members beyond share them
 
 
@@ -84,7 +89,9 @@ class World:
     def __init__(self, model: Path) -> None:
         self.model = model
         loaded = load(model)
-        self.engine = Engine(loaded, rules_of(loaded.manifest, JUDGE))
+        silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
+        judged = rules_of(loaded.manifest, JUDGE)
+        self.engine = Engine(loaded, judged, silence, JUDGE.opens_per_hour)
         self.form = format_of(loaded.manifest)
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))
@@ -291,7 +298,8 @@ class Play:
             if tp.topic == state
         }
         engine, form = self._world.engine, self._world.form
-        return judge_run(engine, form, self.names, inputs, outputs, changelog)
+        depth = ring_depth(len(engine.model.manifest.channels), JUDGE.readings_before)
+        return judge_run(engine, form, self.names, inputs, outputs, changelog, depth)
 
 
 def _open(admin: Any, parts: list[Any]) -> list[AbortTransactionSpec]:

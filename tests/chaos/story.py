@@ -6,8 +6,9 @@ from random import Random
 
 from training.demo.fleet import CHANNELS, simulate
 
-BEGAN_S = 1_760_000_000
+BEGAN_S = 1_760_000_200  # an hour ends 200 s later
 BURST = 12  # readings that a fault lasts
+SILENCE = range(100, 240)  # seconds in which every third stream says nothing
 GARBAGE = (b"", b"{", b'{"ts": 1, "values": [1]}', b'{"ts": 1760000000, "values": {"x": 1}}')
 
 Record = tuple[int, bytes, bytes]  # partition, key, value
@@ -49,6 +50,8 @@ def tell(seed: int, moments: int, seconds: int) -> Story:
     batches: list[list[Record]] = [[] for _ in range(moments)]
     for second in range(seconds):
         for stream in range(streams):
+            if second in SILENCE and stream % 3 == 0:
+                continue
             batch = batches[second * moments // seconds]
             batch += _records(random, stream, stream % partitions, second, x[stream, second])
     return Story(

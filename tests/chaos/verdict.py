@@ -50,6 +50,7 @@ def judge_run(
     inputs: list[Chunk],
     outputs: list[tuple[str, Any]],
     changelog: dict[int, list[tuple[bytes, bytes | None]]],
+    depth: int,
 ) -> Verdict:
     """Compare.
 
@@ -60,11 +61,12 @@ def judge_run(
         inputs: All records of each input partition.
         outputs: Topic and record of all that a read_committed consumer sees, in its order.
         changelog: Records of each of its partitions, likewise.
+        depth: Of the rings.
     """
     verdict = Verdict()
     expected: list[Said] = []
     for chunk in inputs:
-        arena = engine.new_arena()
+        arena = engine.new_arena(depth)
         said = list(undisturbed(engine, form, names, chunk, arena))
         expected += [(m.topic, m.key, m.value, m.headers) for m in said]
         verdict.alerts += sum(m.topic == names["alerts"] for m in said)
@@ -120,12 +122,16 @@ def _compare_state(
     kept = Kept()
     for key, value in records:
         kept.note(key, value)
-    origin = Origin(engine.model.manifest, chunk.partition)
+    origin = Origin(engine.model.manifest, chunk.partition, arena.ring.depth)
     end = chunk.next_offset
     resumed = resume(kept, origin, Bounds(0, 0, end))
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
+    for name in ("clock", "tally", "withheld"):
+        if getattr(resumed.arena, name) != getattr(arena, name):
+            wrong = list(want)
+            verdict.examples.append(f"{name} of {chunk.partition}: {getattr(resumed.arena, name)}")
     if resumed.start != end:
         wrong = list(want)
         verdict.examples.append(
@@ -141,12 +147,14 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
     streams, _ = arena.docket()
     streams = [stream for stream in streams if stream]
     taken = arena.take(arena.rows(streams))
-    return {
-        stream: b"".join(
-            np.asarray(column[n]).tobytes() for column in (taken.model, taken.pace, taken.docket)
-        )
-        for n, stream in enumerate(streams)
-    }
+    found = {}
+    for n, stream in enumerate(streams):
+        before = arena.ring.before(int(taken.index[n]), int(taken.pace["seen"][n]) + 1)
+        watched = arena.watched(taken.index[n : n + 1])
+        rows = (taken.model[n], taken.pace[n], taken.docket[n], watched)
+        columns = (*rows, before.at_us, before.x)
+        found[stream] = b"".join(np.asarray(column).tobytes() for column in columns)
+    return found
 
 
 def chunk_of(partition: Partition, records: list[Any]) -> Chunk:

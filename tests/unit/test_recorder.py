@@ -112,8 +112,8 @@ def test_open_alerts_are_told_by_severity_and_streams_counted_once() -> None:
     both = manifest(calibration=(one, one.model_copy(update={"kind": "onset"})))
     rig = played(*CALM, *WILD, about=both)
     for kind in both.kinds:
-        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 1
-        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 0
+        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 1
+        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 0
     assert rig.value("detector_alerting_streams") == 1
 
 
@@ -134,10 +134,12 @@ def test_a_partition_that_went_takes_its_series_along() -> None:
     rig.turn()
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") == 0
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") == rig.clock.now_s()
     assert rig.value("detector_position_offset", partition="0", position="read") == len(CALM)
     rig.pipeline.step(Polled(revoked=frozenset({ZERO})))
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") is None
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") is None
     assert rig.value("detector_position_offset", partition="0", position="read") is None
     assert rig.value("detector_lag_records", partition="1") == 0
     rig.gauge()

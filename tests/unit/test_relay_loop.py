@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relays import alert
 
 from detector.messages import alert_message
-from detector.records import Partition
+from detector.records import Partition, Polled
 from detector.relay.alert import Told
 from detector.relay.endpoint import Answer
 from detector.relay.loop import LONGEST_PAUSE_S, Loop
@@ -181,6 +181,15 @@ def test_a_partition_that_is_lost_is_dropped_with_what_waits() -> None:
     rig.turn(1)
     assert rig.outlet.dropped == [0]
     assert not rig.loop._waiting
+    rig.clock.seconds += 1
+    rig.turn(3)
+    assert rig.outlet.taken == [(0, n) for n in range(5)]
+
+
+def test_a_partition_that_is_lost_and_ours_again_within_a_poll_goes_on() -> None:
+    rig = Rig(outlet=Note(answers=[AWAY]))
+    rig.turn(2)
+    rig.loop.step(Polled(assigned=frozenset({ZERO}), lost=frozenset({ZERO})))
     rig.clock.seconds += 1
     rig.turn(3)
     assert rig.outlet.taken == [(0, n) for n in range(5)]
