@@ -14,8 +14,10 @@ from detector.decode import decode
 from detector.errors import SettingsRejected
 from detector.join import new_tags
 from detector.mapping import Input, form_of, headers_of, layout_of
-from detector.records import US_PER_S
+from detector.partitions import Held, Keeping
+from detector.records import US_PER_S, Bounds, Partition
 from detector.settings import read_settings
+from detector.snapshot import Origin
 from detector.state import Arena
 from detector.validate import Decoded, Format
 
@@ -302,3 +304,20 @@ def test_the_environment_gives_the_table_as_json(monkeypatch: pytest.MonkeyPatch
     given = read_settings().input
     assert given.tags is not None
     assert (given.tags.period_s, given.tags.carry_s) == (2, 60)
+
+
+def test_streams_that_never_had_a_reading_are_forgotten_like_others() -> None:
+    held = Held(Origin(manifest(), Partition("readings", 0)), 0.0, Bounds(0, 0, None))
+    held.resume(0.0, 30.0)
+    take([(f"s{n}/flow", n, 1) for n in range(10)], PERIOD, held.tags)
+    assert (held.streams, len(held.arena)) == (10, 0)
+    assert held.evict(Keeping("state", max_streams=4), held.streams) == 0
+    assert held.streams == 4
+    # The longest idle went.
+    told_ = [take([(f"s{n}/flow", n + 5, 1)], PERIOD, held.tags) for n in range(10)]
+    assert [len(one.readings.offset) for one in told_] == [0] * 6 + [1] * 4
+    held.arena.newest_us = (NOW_S + 100) * US_PER_S
+    held.evict(Keeping("state", ttl_us=95 * US_PER_S), held.streams)
+    assert held.streams == 10
+    held.evict(Keeping("state", ttl_us=90 * US_PER_S), held.streams)
+    assert held.streams == 5
