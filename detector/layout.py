@@ -1,5 +1,6 @@
 """Where a producer's records have the stream id, the time and the values. Pure."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,6 +32,7 @@ class Cell:
 
     Attributes:
         path: From where the values are; None: the channel's name, or its place in an array.
+            In the long layout, what the channel is called in tags.
         scale: Factor.
         offset: Added then, in the model's unit.
     """
@@ -38,6 +40,25 @@ class Cell:
     path: Path | None = None
     scale: float = 1.0
     offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """Where the value of one tag says which it is, and how values become readings.
+
+    Attributes:
+        place: Of the tag.
+        pattern: Of a whole tag: its group `channel`, and `stream` where the tag names it.
+        span_us: A reading's period, or how long it waits for its channels.
+        complete: It waits for them; else it is of a period.
+        carry_us: How much older than its reading a value may be that was told before.
+    """
+
+    place: Place
+    pattern: re.Pattern[str]
+    span_us: int
+    complete: bool
+    carry_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +71,9 @@ class Layout:
         time: Of the event time.
         time_format: `auto`, `rfc3339`, `s`, `ms`, `us`, `ns`, or as `strptime` has it.
         readings: To the array of readings, where the value is none itself.
-        values: From a reading to its values.
+        values: From a reading to its values; in the long layout, to its value.
         unpack: Bytes to a document; raises `wire.Unreadable`, ValueError or RecursionError.
+        tags: Of the long layout; None: a record has whole readings.
     """
 
     channels: tuple[Cell, ...]
@@ -61,11 +83,13 @@ class Layout:
     readings: Path = ()
     values: Path = ("values",)
     unpack: Callable[[bytes], Any] = from_json
+    tags: Tagging | None = None
 
     @property
     def headers(self) -> tuple[str, ...]:
         """The headers that are needed."""
-        return tuple({p.name: 0 for p in (self.stream, self.time) if p.kind == "header"})
+        places = [self.stream, self.time, *([self.tags.place] if self.tags else [])]
+        return tuple({p.name: 0 for p in places if p.kind == "header"})
 
 
 def parse_place(text: str, word: Literal["key", "record"]) -> Place:

@@ -60,10 +60,10 @@ def decode_mapped(chunk: Chunk, form: Format, layout: Layout) -> Decoded:
         Every record either as readings or as one bad record.
     """
     bad: Faults = {}
-    found = _find(_unpack(chunk.values, form, layout, bad), layout.readings, bad)
+    found = find(unpack(chunk.values, form, layout, bad), layout.readings, bad)
     record = found.record
-    streams, stream = _streams(chunk, found, form, layout, bad)
-    times = _times(chunk, found, layout, bad)
+    streams, stream = streams_at(chunk, found, form, layout, bad)
+    times = times_at(chunk, found, layout, bad)
     values, unknown = _values(found, form, layout, bad)
     ts_us = check_times(times, chunk.stamps_us[record], record, form, bad)
     x, out_of_bounds = check_values(values, record, form, bad)
@@ -72,7 +72,7 @@ def decode_mapped(chunk: Chunk, form: Format, layout: Layout) -> Decoded:
     return Decoded(good, [bad[i] for i in sorted(bad)], unknown, out_of_bounds)
 
 
-def _unpack(values: Sequence[bytes | None], form: Format, layout: Layout, bad: Faults) -> list[Any]:
+def unpack(values: Sequence[bytes | None], form: Format, layout: Layout, bad: Faults) -> list[Any]:
     """Return R documents; MISSING for those that are bad."""
     try:
         if max(map(len, values), default=0) <= form.max_value_bytes:  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def _unpack_one(index: int, value: bytes | None, form: Format, layout: Layout, b
     return MISSING
 
 
-def _find(documents: list[Any], path: Path, bad: Faults) -> Found:
+def find(documents: list[Any], path: Path, bad: Faults) -> Found:
     """Find the readings in documents: each is one, or has an array of them."""
     places = column(documents, path)
     if MISSING not in places and list not in set(map(type, places)):
@@ -118,7 +118,7 @@ def _find(documents: list[Any], path: Path, bad: Faults) -> Found:
     return Found(documents, list(chain.from_iterable(several)), record)
 
 
-def _streams(
+def streams_at(
     chunk: Chunk, found: Found, form: Format, layout: Layout, bad: Faults
 ) -> tuple[list[bytes], Ints]:
     """Return the distinct stream ids, and [N] int64 into them."""
@@ -126,8 +126,8 @@ def _streams(
     if place.kind == "key":
         streams, code = encode_streams(chunk.keys, form, bad)
         return streams, code[record]
-    seen = _seen(place, chunk, found, bad)
-    ids = list(map(_identity, seen))
+    seen = seen_at(place, chunk, found, bad)
+    ids = list(map(identity, seen))
     for n in [n for n, one in enumerate(ids) if one is None and seen[n] is not None]:
         detail = f"expected text or a whole number at {place.name}, saw {seen[n]!r:.48}"
         bad.setdefault(int(record[n]), BadRecord(int(record[n]), "schema", detail))
@@ -139,7 +139,7 @@ def _streams(
     return streams, code
 
 
-def _identity(seen: Any) -> bytes | None:  # noqa: ANN401
+def identity(seen: Any) -> bytes | None:  # noqa: ANN401
     """Return a stream id as bytes; None for what can be none."""
     if isinstance(seen, str):
         return seen.encode(errors="backslashreplace")
@@ -150,11 +150,11 @@ def _identity(seen: Any) -> bytes | None:  # noqa: ANN401
     return seen if isinstance(seen, bytes) else None
 
 
-def _times(chunk: Chunk, found: Found, layout: Layout, bad: Faults) -> Doubles:
+def times_at(chunk: Chunk, found: Found, layout: Layout, bad: Faults) -> Doubles:
     """Return [N] event times in microseconds, NaN where bad."""
     if layout.time.kind == "record":
         return chunk.stamps_us[found.record].astype(np.float64)
-    seen = _seen(layout.time, chunk, found, bad)
+    seen = seen_at(layout.time, chunk, found, bad)
     times, wrong = microseconds(seen, layout.time_format)
     form = "RFC 3339 or an epoch number" if layout.time_format == "auto" else layout.time_format
 
@@ -165,7 +165,7 @@ def _times(chunk: Chunk, found: Found, layout: Layout, bad: Faults) -> Doubles:
     return times
 
 
-def _seen(place: Place, chunk: Chunk, found: Found, bad: Faults) -> list[Any]:
+def seen_at(place: Place, chunk: Chunk, found: Found, bad: Faults) -> list[Any]:
     """Return what is at a place of each reading; None, and a fault, where nothing is."""
     record = found.record.tolist()
     if place.kind == "header":
@@ -175,7 +175,7 @@ def _seen(place: Place, chunk: Chunk, found: Found, bad: Faults) -> list[Any]:
     seen = column(nodes, place.path)
     absent = np.array([one is MISSING for one in seen], np.bool_)
     if absent.any():
-        flag(bad, found.record, absent, "schema", _nothing_at(place.name, place.path, nodes))
+        flag(bad, found.record, absent, "schema", nothing_at(place.name, place.path, nodes))
         seen = [None if one is MISSING else one for one in seen]
     return seen
 
@@ -195,10 +195,10 @@ def _values(found: Found, form: Format, layout: Layout, bad: Faults) -> tuple[Do
         for c, path in enumerate(paths):
             where = write_path((*layout.values, *path))
             of_channel = slice(c * len(nodes), (c + 1) * len(nodes))
-            explain = _no_number(where, cells[of_channel])
+            explain = no_number(where, cells[of_channel])
             flag(bad, found.record, wrong[of_channel], "schema", explain)
         cells = [None if out else cell for cell, out in zip(cells, wrong.tolist(), strict=True)]
-    table = _table(cells, width).T
+    table = table_of(cells, width).T
     scale = np.array([cell.scale for cell in layout.channels])
     offset = np.array([cell.offset for cell in layout.channels])
     if (scale != 1).any() or offset.any():
@@ -213,7 +213,7 @@ def _open(nodes: list[Any], found: Found, form: Format, layout: Layout, bad: Fau
         return nodes
     wrong = np.array([type(node) not in {dict, list} for node in nodes], np.bool_)
     if wrong.any():
-        explain = _nothing_at(write_path(layout.values) or "the value", layout.values, found.nodes)
+        explain = nothing_at(write_path(layout.values) or "the value", layout.values, found.nodes)
         flag(bad, found.record, wrong, "schema", explain)
         nodes = [{} if out else node for node, out in zip(nodes, wrong.tolist(), strict=True)]
     if any(cell.path for cell in layout.channels):
@@ -227,7 +227,7 @@ def _open(nodes: list[Any], found: Found, form: Format, layout: Layout, bad: Fau
     ]
 
 
-def _table(cells: list[Any], width: int) -> Doubles:
+def table_of(cells: list[Any], width: int) -> Doubles:
     """Return numbers as [C, N] float64, NaN for None."""
     try:
         table = np.array(cells, np.float64)
@@ -255,9 +255,11 @@ def _unknown(nodes: list[Any], paths: list[Path], layout: Layout) -> int:
     )
 
 
-def _nothing_at(name: str, path: Path, nodes: list[Any]) -> Callable[[int], str]:
+def nothing_at(name: str, path: Path, nodes: list[Any]) -> Callable[[int], str]:
+    """Say that nothing is at a path of the n-th node."""
     return lambda n: f"expected something at {name}, saw {names_at(nodes[n], path)}"
 
 
-def _no_number(where: str, cells: list[Any]) -> Callable[[int], str]:
+def no_number(where: str, cells: list[Any]) -> Callable[[int], str]:
+    """Say that the n-th cell is no number."""
     return lambda n: f"expected a number at {where}, saw {cells[n]!r:.48}"

@@ -13,6 +13,7 @@ from detector.layout import Cell, Layout, parse_place
 from detector.paths import parse_path
 from detector.protection import File, Table
 from detector.records import US_PER_S
+from detector.tags import Tags, check_span, tagging_of
 from detector.validate import Format, format_of
 from detector.wire import from_json
 
@@ -83,6 +84,9 @@ class Input(Table):
     channels: dict[str, Annotated[Channel, BeforeValidator(_as_table)]] = Field(
         {}, description="Channels that are called otherwise: NAME = path, or path, scale, offset."
     )
+    tags: Tags | None = Field(
+        None, description="The long layout: a record is the value of one tag. A table."
+    )
     registry_url: str | None = Field(
         None, pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$",
         description="Schema registry (Confluent's API) of Avro producers; extra avro.",
@@ -147,6 +151,7 @@ def layout_of(
         readings=parse_path(given.readings),
         values=parse_path(given.values),
         unpack=unpack,
+        tags=tagging_of(given.tags) if given.tags else None,
     )
 
 
@@ -156,6 +161,8 @@ def form_of(manifest: Manifest, given: Input, unpack: Callable[[bytes], Any] = f
     Raises:
         SettingsRejected: If the mapping is none for this model.
     """
+    if given.tags:
+        check_span(given.tags, manifest)
     names = [channel.name for channel in manifest.channels]
     return format_of(manifest, layout_of(given, names, unpack), **limits_of(given))
 

@@ -57,7 +57,9 @@ class Metrics:
             "detector_warming_readings_total", "Readings scored during warm-up, not alerted."
         )
         self.late = counter(
-            "detector_late_readings_total", "Readings not newer than their stream's last: dropped."
+            "detector_late_readings_total",
+            "Readings (of the long layout: values) not newer than their stream's (tag's) last: "
+            "dropped.",
         )
         self.duplicates = counter(
             "detector_duplicate_readings_total", "Late readings with the very time of the last."

@@ -60,7 +60,7 @@ class Ownership:
     @property
     def streams(self) -> int:
         """How many streams there are in all of them."""
-        return sum(len(held.arena) for held in self.held.values())
+        return sum(held.streams for held in self.held.values())
 
     def move(self, polled: Polled) -> None:
         """Forget what went, begin to load what came."""

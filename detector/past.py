@@ -15,6 +15,7 @@ from detector.decode import decode
 from detector.errors import SettingsRejected
 from detector.files import READERS, Columns, Part, read_parts
 from detector.history import Origin, Span, Stretch, read
+from detector.join import new_tags
 from detector.mapping import Input, form_of, headers_of, limits_of
 from detector.records import BadRecord, Bools, Partition, Readings
 from detector.schemas import schemas_of
@@ -56,8 +57,9 @@ class TopicPast:
         """
         schemas = schemas_of(self.given)
         form = form_of(manifest, self.given, schemas.unpack if schemas else from_json)
+        tags = new_tags(len(form.channels))
         for chunk in read(Origin(self.cluster, headers_of(self.given), schemas), self.stretch):
-            decoded = decode(chunk, form)
+            decoded = decode(chunk, form, tags)
             readings = span.of(decoded.readings)
             yield Heard(chunk.partition, len(chunk.values), readings, decoded.bad)
 

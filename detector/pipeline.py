@@ -174,7 +174,7 @@ class Pipeline:
     def _replay(self, held: Held, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
         with self._recorder.timed("replay"):
-            readings = decode(chunk, self._form).readings
+            readings = decode(chunk, self._form, held.tags).readings
             outcome = self._engine.run(held.arena, readings, chunk.partition)
         self._ledger.note_read(chunk.partition, chunk.next_offset)
         self._recorder.replayed(outcome)
@@ -185,7 +185,7 @@ class Pipeline:
         if changelog:
             messages += held.first_mark(changelog, int(chunk.offsets[0]))
         with self._recorder.timed("decode"):
-            decoded = decode(chunk, self._form)
+            decoded = decode(chunk, self._form, held.tags)
         self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._recorder.timed("score"):
             outcome = self._engine.run(

@@ -19,6 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from detector.decode import Reading, decode
 from detector.errors import SettingsRejected
 from detector.history import Origin, Span, Stretch, read
+from detector.join import new_tags
 from detector.records import Chunk, Readings
 from detector.tables import TIME, GroupedFile, appear
 from detector.validate import Format
@@ -194,6 +195,7 @@ class _Files:
         self, folder: Path, stretch: Stretch, form: Format, rows: int, said: Recorded
     ) -> None:
         self._folder, self._form, self._rows, self._said = folder, form, rows, said
+        self._tags = new_tags(len(form.channels))
         self._name = f"{stretch.partition.topic}-{stretch.partition.number:05}"
         self._start = stretch.start
         schema = [("stream", pa.string()), ("ts", TIME)]
@@ -202,7 +204,7 @@ class _Files:
 
     def add(self, chunk: Chunk, span: Span) -> None:
         """Take a chunk's readings."""
-        decoded, said = decode(chunk, self._form), self._said
+        decoded, said = decode(chunk, self._form, self._tags), self._said
         readings = span.of(decoded.readings)
         said.records += len(chunk.values)
         said.readings += len(readings.ts_us)

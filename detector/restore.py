@@ -19,6 +19,7 @@ from detector.snapshot import (
     JUDGED,
     MARK,
     SLAB,
+    TAGS,
     Entry,
     Origin,
     docket_of,
@@ -114,6 +115,7 @@ class Resumed:
 
     Attributes:
         arena: Its state.
+        tags: What its streams keep between their values.
         outcome: One of `OUTCOMES`.
         detail: For a person: why the state could not be used; empty where it was.
         start: Offset to read from; None: where the group stands.
@@ -124,6 +126,7 @@ class Resumed:
     """
 
     arena: Arena
+    tags: Arena
     outcome: str
     detail: str = ""
     start: int | None = None
@@ -155,13 +158,14 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
         skips = outcome == "new" and bounds.first > bounds.start
         start = bounds.first if skips else went_back_to
-        return Resumed(arena, outcome, detail, start, stale=frozenset(entries))
+        return Resumed(arena, origin.new_tags(), outcome, detail, start, stale=frozenset(entries))
     mark = entries[MARK]
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
-    loaded = _loaded(entries, origin)
-    if isinstance(loaded, str):
-        return Resumed(origin.new_arena(), "damaged", loaded, stale=frozenset(entries))
-    arena = loaded
+    arena, tags = origin.new_arena(), origin.new_tags()
+    damage = _load(arena, entries, SLAB) or _load(tags, entries, TAGS)
+    if damage:
+        empty, stale = origin.new_arena(), frozenset(entries)
+        return Resumed(empty, origin.new_tags(), "damaged", damage, stale=stale)
     arena.clock = _clock(mark)
     kinds = origin.manifest.kinds
     known = _adopted(entries, mark)
@@ -176,7 +180,7 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
     silent = arena.watched(np.arange(len(streams)))["silent"]
     untold, tally = _rationed(entries, mark, live_from)
     said = Said(streams, docket, silent, judged, hushed, untold, tally)
-    return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
+    return Resumed(arena, tags, outcome, "", mark.offset, live_from, said, slot)
 
 
 def _verdict(entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> tuple[str, str]:
@@ -208,15 +212,15 @@ def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str,
         yield "behind", f"{seen}: retention was faster"
 
 
-def _loaded(entries: dict[bytes, Entry | str], origin: Origin) -> Arena | str:
-    arena = origin.new_arena()
-    for number, entry in sorted(_numbered(entries, SLAB), key=lambda pair: pair[0]):
-        slab = slab_of(number, entry, origin.manifest.state_width)
+def _load(arena: Arena, entries: dict[bytes, Entry | str], prefix: bytes) -> str:
+    """Load an arena's slabs; return what is wrong with one, if anything is."""
+    for number, entry in sorted(_numbered(entries, prefix), key=lambda pair: pair[0]):
+        slab = slab_of(number, entry, arena.width)
         if isinstance(slab, str):
             return slab
         arena.load(slab)
     arena.loaded()
-    return arena
+    return ""
 
 
 def _adopt(arena: Arena, entries: dict[bytes, Entry | str], origin: Origin, bounds: Bounds) -> None:

@@ -2,6 +2,7 @@
 
     mark        up to which offset of the input all slabs together are complete
     slab/N      the rows N * L to N * L + L - 1 of the arena
+    tags/N      of the long layout: what rows keep between their values, an arena of its own
     judged/N    dockets of streams whose alerts opened, grew or closed with a transaction, whether
                 they are silent, and which of their alerts were withheld
     adopted/N   ids of alerts that another model opened; they count with a mark of their offset
@@ -19,6 +20,7 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.budget import Tally
+from detector.join import new_tags
 from detector.records import Partition
 from detector.silence import WATCH, Clock, Watched
 from detector.slab import Slab
@@ -29,6 +31,7 @@ FORMAT = (
 )
 MARK = b"mark"
 SLAB = b"slab/"
+TAGS = b"tags/"
 JUDGED = b"judged/"
 ADOPTED = b"adopted/"
 
@@ -98,6 +101,10 @@ class Origin:
         widths = manifest.state_width, len(manifest.kinds), len(manifest.channels)
         return Arena(*widths, self.depth)
 
+    def new_tags(self) -> Arena:
+        """Return an empty arena for what streams keep between the values of the long layout."""
+        return new_tags(len(self.manifest.channels))
+
     def mark(self, offset: int, clock: Clock | None = None, tally: Tally = NOTHING_OPENED) -> bytes:
         """Encode that all slabs are complete up to `offset`, the partition's time and tally."""
         return _encode(self._entry(offset, clock=clock or (), tally=tally))
@@ -108,15 +115,16 @@ class Origin:
 
     def slab(self, slab: Slab, offset: int) -> bytes:
         """Encode a slab as it is after all records before `offset`."""
-        return self._encode_rows(
-            offset,
-            slab.streams,
-            state=slab.model.tobytes(),
-            pace=slab.pace.tobytes(),
-            docket=slab.docket.tobytes(),
-            ring=slab.ring,
-            watch=slab.watched.tobytes(),
-        )
+        columns = {
+            "state": slab.model.tobytes(),
+            "pace": slab.pace.tobytes(),
+            "docket": slab.docket.tobytes(),
+            "ring": slab.ring,
+            "watch": slab.watched.tobytes(),
+        }
+        entry = self._entry(offset, streams=slab.streams, crc32c=_checksum(**columns), **columns)
+        kinds = entry.kinds[: slab.docket.shape[1]]  # none, where streams are not judged
+        return _encode(msgspec.structs.replace(entry, kinds=kinds))
 
     def judged(self, arena: Arena, streams: list[bytes], offset: int) -> bytes:
         """Encode what the judge decided of streams, told or not, and the partition's tally."""
@@ -134,9 +142,6 @@ class Origin:
             crc32c=_checksum(docket=docket, watch=watch),
         )
         return _encode(entry)
-
-    def _encode_rows(self, offset: int, streams: list[bytes], **columns: bytes) -> bytes:
-        return _encode(self._entry(offset, streams=streams, crc32c=_checksum(**columns), **columns))
 
     def _entry(self, offset: int, **fields: object) -> Entry:
         manifest, partition = self.manifest, self.partition

@@ -95,6 +95,11 @@ class Arena:
         return len(self._row_of)
 
     @property
+    def width(self) -> int:
+        """S, of a row's state."""
+        return self._model.shape[1]
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
         arrays = (self._model, self._pace, self._docket, self._watched, self.ring)

@@ -76,12 +76,16 @@ class Decoded:
         bad: At most one a record, by rising index.
         unknown_values: Values of channels that the model does not know, ignored.
         out_of_bounds: Values outside their channel's bounds, taken as missing.
+        late: In the long layout, values not newer than their tag's last, dropped.
+        duplicates: How many of these had its very time.
     """
 
     readings: Readings
     bad: list[BadRecord]
     unknown_values: int
     out_of_bounds: int
+    late: int = 0
+    duplicates: int = 0
 
 
 def encode_streams(

@@ -33,6 +33,7 @@ ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 
 TOPICS = Topics("alerts", "dead-letters")
+FORM = Format(("c0", "c1"))
 KEEPING = Keeping("state", interval_s=30, depth=3)
 
 
@@ -52,13 +53,13 @@ class Rig:
     opens_per_hour: int | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
+    form: Format = FORM
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
         self.told: list[str] = []
         self.metrics = Metrics(self.about.kinds)
         self.health = Health(self.clock, 60, self.told.append)
-        self.form = Format(("c0", "c1"))
         self.source = self.source_type(self.broker, self.max_poll_records)
         sink = self.sink_type(self.broker)
         promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce

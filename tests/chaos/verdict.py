@@ -9,6 +9,7 @@ import numpy as np
 
 from detector.decode import decode
 from detector.engine import Engine
+from detector.join import new_tags
 from detector.messages import alert_message, dead_letter, score_messages
 from detector.records import Bounds, Chunk, Message, Partition
 from detector.restore import Kept, resume
@@ -67,20 +68,23 @@ def judge_run(
     expected: list[Said] = []
     for chunk in inputs:
         arena = engine.new_arena(depth)
-        said = list(undisturbed(engine, form, names, chunk, arena))
+        tags = new_tags(len(form.channels))
+        said = list(undisturbed(engine, form, names, chunk, arena, tags))
         expected += [(m.topic, m.key, m.value, m.headers) for m in said]
         verdict.alerts += sum(m.topic == names["alerts"] for m in said)
-        _compare_state(verdict, engine, chunk, arena, changelog.get(chunk.partition.number, []))
+        _compare_state(
+            verdict, engine, chunk, (arena, tags), changelog.get(chunk.partition.number, [])
+        )
     seen: list[Said] = [(topic, r.key, r.value, tuple(r.headers)) for topic, r in outputs]
     _compare_said(verdict, expected, seen)
     return verdict
 
 
 def undisturbed(
-    engine: Engine, form: Format, names: dict[str, str], chunk: Chunk, arena: Arena
+    engine: Engine, form: Format, names: dict[str, str], chunk: Chunk, arena: Arena, tags: Arena
 ) -> Iterator[Message]:
     """Say all that a partition's records cause, in one go."""
-    decoded = decode(chunk, form)
+    decoded = decode(chunk, form, tags)
     outcome = engine.run(arena, decoded.readings, chunk.partition, keep_trace="scores" in names)
     for alert in outcome.alerts:
         yield alert_message(alert, names["alerts"])
@@ -116,10 +120,10 @@ def _compare_state(
     verdict: Verdict,
     engine: Engine,
     chunk: Chunk,
-    arena: Arena,
+    arenas: tuple[Arena, Arena],
     records: list[tuple[bytes, bytes | None]],
 ) -> None:
-    kept = Kept()
+    kept, (arena, tags) = Kept(), arenas
     for key, value in records:
         kept.note(key, value)
     origin = Origin(engine.model.manifest, chunk.partition, arena.ring.depth)
@@ -127,6 +131,9 @@ def _compare_state(
     resumed = resume(kept, origin, Bounds(0, 0, end))
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
+    if rows(tags) != rows(resumed.tags):
+        verdict.state_mismatches += 1
+        verdict.examples.append(f"what waits to be joined in {chunk.partition}")
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
     for name in ("clock", "tally", "withheld"):
         if getattr(resumed.arena, name) != getattr(arena, name):

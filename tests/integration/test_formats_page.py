@@ -23,6 +23,7 @@ from detector.records import US_PER_S
 from detector.registry import Registry
 from detector.schemas import Schemas
 from detector.settings import read_settings
+from detector.tags import Tags
 from detector.topics import create_topics
 from detector.validate import REASONS, Decoded, Format
 from detector.wire import from_json
@@ -86,10 +87,27 @@ def test_the_mapping_of_avro_reads_its_schema(tmp_path: Path) -> None:
     registry.close()
 
 
+def test_values_of_one_tag_each_become_the_readings_shown(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```json long\n(.*?)```", PAGE, re.DOTALL)
+    (toml,) = re.findall(r"```toml long\n(.*?)```", PAGE, re.DOTALL)
+    (joined,) = re.findall(r"```json joined\n(.*?)```", PAGE, re.DOTALL)
+    chunk = chunk_of([(None, line.encode()) for line in shown.splitlines()])
+    layout = layout_of(settings_of(toml, tmp_path), CHANNELS)
+    said = decode(chunk, Format(CHANNELS, layout=layout))
+    assert (said.bad, said.unknown_values, said.late) == ([], 1, 0)
+    readings, want = said.readings, list(map(json.loads, joined.splitlines()))
+    assert [readings.streams[s].decode() for s in readings.stream] == [w["stream"] for w in want]
+    assert readings.ts_us.tolist() == [round(w["ts"] * US_PER_S) for w in want]
+    values = [[w["values"][name] for name in CHANNELS] for w in want]
+    assert readings.x.tolist() == [pytest.approx(row) for row in values]
+
+
 def test_every_field_and_every_reason_is_told_of() -> None:
     limits = {"max_value_bytes", "max_stream_bytes", "max_future_s"}
     for name in (Input.model_fields.keys() - limits) | {*REASONS}:
         assert f"`{name}`" in PAGE or f"`[input.{name}]`" in PAGE, name
+    for name in Tags.model_fields:
+        assert f"`{name}`" in PAGE, name
 
 
 def telegraf(key: bytes, ours: bytes) -> bytes:

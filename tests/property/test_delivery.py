@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from fakes import MemoryBroker, Record
+from fakes import MemoryBroker, Record, manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import KEEPING, ONE, ZERO, Rig
 
 from detector.errors import ConnectionLost, MembershipLost
+from detector.mapping import Input, form_of
 from detector.pipeline import Topics
 from detector.records import US_PER_S, Partition
 from detector.restore import Kept, resume
@@ -77,12 +78,13 @@ def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
             rig = Rig(
                 broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
                 keeping=rig.keeping, silence=rig.silence, opens_per_hour=rig.opens_per_hour,
+                form=rig.form,
             )  # fmt: skip
         else:
             broker.on_operation = dict
             last = Rig(
                 broker, rig.topics, guarantee=rig.guarantee, silence=rig.silence,
-                opens_per_hour=rig.opens_per_hour,
+                opens_per_hour=rig.opens_per_hour, form=rig.form,
             )  # fmt: skip
             last.finish()
             yield last
@@ -97,13 +99,13 @@ def said(broker: MemoryBroker) -> list[tuple[str, bytes | None, bytes | None]]:
     )
 
 
-def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
+def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> tuple[Arena, Arena]:
     reader = Kept()
     for key, value_ in broker.kept.get(partition.number, []):
         reader.note(key, value_)
-    return resume(
-        reader, Origin(rig.about, partition, rig.keeping.depth), rig.source.bounds(partition)
-    ).arena
+    origin = Origin(rig.about, partition, rig.keeping.depth)
+    resumed = resume(reader, origin, rig.source.bounds(partition))
+    return resumed.arena, resumed.tags
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:
@@ -142,10 +144,47 @@ def test_exactly_once_means_that_nobody_can_tell(
     assert said(rough) == said(calm)
     assert rough.committed == calm.committed
     for partition in (ZERO, ONE):
-        expected, seen = kept(calm, undisturbed, partition), kept(rough, last, partition)
-        assert rows(seen) == rows(expected)
-        for name in ("clock", "tally", "withheld"):
-            assert getattr(seen, name) == getattr(expected, name)
+        assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
+
+
+def assert_same(seen: tuple[Arena, Arena], expected: tuple[Arena, Arena]) -> None:
+    assert [*map(rows, seen)] == [*map(rows, expected)]
+    for name in ("clock", "tally", "withheld"):
+        assert getattr(seen[0], name) == getattr(expected[0], name)
+
+
+def long_broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
+    """Let every reading come as two values, of which the second is another's now and then."""
+    broker = MemoryBroker({ZERO: [], ONE: []})
+    for n, (stream, partition, what) in enumerate(drawn):
+        name = f"{STREAMS[stream].decode()}{partition.number}"
+        for channel in ("c0", "c1")[: 1 + n % 3]:
+            at = 1_700_000_000 + n / 2 + (channel == "c1") / 4
+            sample = {"tag": f"{name}/{channel}", "ts": at, "values": what}
+            broker.partitions[partition].append(Record(name.encode(), json.dumps(sample).encode()))
+    return broker
+
+
+@given(story, misfortunes, polls, intervals, st.sampled_from(["period_s", "hold_s"]))
+@settings(deadline=None, max_examples=300)
+def test_nobody_can_tell_of_joined_readings_either(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+    how: str,
+) -> None:
+    form = form_of(manifest(), Input.model_validate({"tags": {how: 2.0, "carry_s": 3.0}}))
+    calm, rough = long_broker_of(drawn), long_broker_of(drawn)
+    undisturbed = Rig(calm, TOPICS, form=form)
+    undisturbed.finish()
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping, form=form))
+    assert said(rough) == said(calm)
+    assert rough.committed == calm.committed
+    for partition in (ZERO, ONE):
+        assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
 
 
 @given(story, misfortunes, polls, intervals)
