@@ -30,6 +30,7 @@ from detector.expose import Health, Server, notifier
 from detector.group import Subscription
 from detector.judge import Rules, rules
 from detector.limit import DeadLetters
+from detector.mapping import form_of, headers_of
 from detector.metrics import Metrics
 from detector.override_recorder import OverrideRecorder
 from detector.overrides import Overrides
@@ -37,21 +38,24 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
+from detector.ring import ring_depth
+from detector.schemas import schemas_of
 from detector.settings import (
-    Judge,
     Settings,
     control_topic,
     fingerprint,
     notify_socket,
     state_topic,
 )
+from detector.silence import Silence
 from detector.source import Source
 from detector.steering import Steering
+from detector.telling import Judge
 from detector.thresholds import Thresholds
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
-from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
+from detector.wire import from_json
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 3
@@ -73,13 +77,17 @@ def run(settings: Settings) -> int:
     server = _serve(settings, metrics, health)
     source = KafkaSource(_subscription(settings), clock)
     sink, delivery = _delivery(settings, source)
-    keeping = keeping_of(settings)
+    keeping = keeping_of(settings, manifest)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
     overrides = Overrides()
     steering = Steering(_control(settings), overrides, OverrideRecorder(metrics), clock)
     engine = Engine(
-        model, rules_of(manifest, settings.judge), _thresholds(overrides, settings, manifest)
+        model,
+        rules_of(manifest, settings.judge),
+        silence_of(settings),
+        settings.judge.opens_per_hour,
+        _thresholds(overrides, settings, manifest),
     )
     pipeline = _pipeline(
         settings, engine, source, delivery, changelog, keeping, recorder, clock, steering
@@ -113,14 +121,20 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def keeping_of(settings: Settings) -> Keeping:
+def keeping_of(settings: Settings, manifest: Manifest) -> Keeping:
     """Return how state is kept."""
     return Keeping(
         None if settings.output.to == "stdout" else state_topic(settings),
         settings.delivery.checkpoint_interval_s,
         int(settings.state.ttl_s * US_PER_S),
         settings.state.max_streams,
+        ring_depth(len(manifest.channels), settings.judge.readings_before),
     )
+
+
+def silence_of(settings: Settings) -> Silence:
+    """Return when a stream is silent, and when it is gone."""
+    return Silence(settings.judge.silent_after, int(settings.state.ttl_s * US_PER_S))
 
 
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:
@@ -132,6 +146,7 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         open_after=settings.open_after,
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
+        lasting_s=settings.lasting_s,
     )
 
 
@@ -205,12 +220,14 @@ def _pipeline(  # noqa: PLR0913, PLR0917 - called once
     clock: Clock,
     steering: Steering,
 ) -> Pipeline:
+    schemas = schemas_of(settings.input)
+    unpack = schemas.unpack if schemas else from_json
     return Pipeline(
         source=source,
         changelog=changelog,
         engine=engine,
         delivery=delivery,
-        form=_format(engine.model.manifest, settings),
+        form=form_of(engine.model.manifest, settings.input, unpack),
         topics=_topics(settings),
         keeping=keeping,
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
@@ -218,6 +235,7 @@ def _pipeline(  # noqa: PLR0913, PLR0917 - called once
         clock=clock,
         timing=_timing(settings),
         steering=steering,
+        schemas=schemas,
     )
 
 
@@ -226,8 +244,9 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def _subscription(settings: Settings) -> Subscription:
-    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
-    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers", "headers"}
+    asked = settings.kafka.model_dump(include=names)
+    return Subscription(_cluster(settings), headers=headers_of(settings.input), **asked)
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
@@ -271,16 +290,6 @@ def _thresholds(overrides: Overrides, settings: Settings, manifest: Manifest) ->
         return rules_of(manifest, settings.judge.model_copy(update=changes))
 
     return Thresholds(overrides, rules_at)
-
-
-def _format(manifest: Manifest, settings: Settings) -> Format:
-    limits = settings.input
-    return format_of(
-        manifest,
-        max_value_bytes=limits.max_value_bytes,
-        max_stream_bytes=limits.max_stream_bytes,
-        max_future_us=int(limits.max_future_s * US_PER_S),
-    )
 
 
 def _timing(settings: Settings) -> Timing:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import Severity, Status
+from detector.records import BUDGET, SILENT, Severity, Status
 from detector.restore import OUTCOMES
 from detector.validate import REASONS
 
@@ -58,7 +58,9 @@ class Metrics:
             "detector_warming_readings_total", "Readings scored during warm-up, not alerted."
         )
         self.late = counter(
-            "detector_late_readings_total", "Readings not newer than their stream's last: dropped."
+            "detector_late_readings_total",
+            "Readings (of the long layout: values) not newer than their stream's (tag's) last: "
+            "dropped.",
         )
         self.duplicates = counter(
             "detector_duplicate_readings_total", "Late readings with the very time of the last."
@@ -81,14 +83,18 @@ class Metrics:
 
     def _output(self, table: Table, kinds: Sequence[str]) -> None:
         table.section = "What is said"
-        severities = get_args(Severity)
+        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET)
         self.alerts = table.counter(
             "detector_alerts_total",
             "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
-            kind=kinds, severity=severities, status=get_args(Status),
+            kind=told, severity=severities, status=get_args(Status),
         )  # fmt: skip
+        self.withheld = table.counter(
+            "detector_withheld_alerts_total",
+            "Openings beyond judge.opens_per_hour: counted in a summary instead of told.",
+        )
         self.open_alerts = table.gauge(
-            "detector_open_alerts", "Alerts open now.", kind=kinds, severity=severities
+            "detector_open_alerts", "Alerts open now.", kind=told, severity=severities
         )
         self.alerting = table.gauge(
             "detector_alerting_streams", "Streams with at least one open alert."
@@ -112,6 +118,12 @@ class Metrics:
             "readings one in 100 is above 2, one in 1,000 above 3.",
             DECADES, kind=kinds,
         )  # fmt: skip
+        self.drift = table.gauge(
+            "detector_score_drift",
+            "How far recent scores are from those the model was calibrated on (population "
+            "stability index, fading by half in six hours): 0.25 is much; below 0 they are lower.",
+            kind=kinds,
+        )
 
     def _time(self, table: Table) -> None:
         table.section = "How long it takes"
@@ -185,6 +197,11 @@ class Metrics:
             "detector_position_offset", "Next record to read, to commit, to checkpoint.",
             partition=(), position=POSITIONS,
         )  # fmt: skip
+        self.last_record = table.gauge(
+            "detector_last_record_timestamp_seconds",
+            "When the last record of a partition was read, by this process since its start.",
+            partition=(),
+        )
         self.commits = table.counter("detector_commits_total", "Commits acknowledged.")
         self.units = table.counter(
             "detector_deliveries_total", "Commits that said something or kept state."
@@ -206,6 +223,10 @@ class Metrics:
             "detector_broker_errors_total",
             "Attempts that the broker did not answer; each is made again.",
             operation=get_args(Operation),
+        )
+        self.registry_errors = table.counter(
+            "detector_registry_errors_total",
+            "Attempts that the schema registry did not answer; each is made again.",
         )
         self.rebalances = table.counter("detector_rebalances_total", "Polls that moved partitions.")
         self.lost_partitions = table.counter(

@@ -60,7 +60,7 @@ class Ownership:
     @property
     def streams(self) -> int:
         """How many streams there are in all of them."""
-        return sum(len(held.arena) for held in self.held.values())
+        return sum(held.streams for held in self.held.values())
 
     def move(self, polled: Polled) -> None:
         """Forget what went, begin to load what came."""
@@ -124,7 +124,8 @@ class Ownership:
                     self.go_live(held)
 
     def _await(self, partition: Partition, went_back_to: int | None = None) -> None:
-        origin, now_s = Origin(self._manifest, partition), self._clock.monotonic_s()
+        origin = Origin(self._manifest, partition, self._keeping.depth)
+        now_s = self._clock.monotonic_s()
         self.held[partition] = Held(origin, now_s, went_back_to=went_back_to)
 
     def _begin_those_waiting(self) -> None:

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from detector.records import US_PER_S, Alert, Bounds, Message
+from detector.engine import Outcome
+from detector.records import US_PER_S, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
-from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Origin
+from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, TAGS, Origin
 from detector.state import DOCKET, Arena, Docket
 
 # Checkpoints of a member's partitions are spread over the interval: no two next to each other.
@@ -31,12 +32,14 @@ class Keeping:
         interval_s: Between two checkpoints of a partition.
         ttl_us: A stream that was not heard for longer (event time) is forgotten.
         max_streams: How many the process holds at the most.
+        depth: Readings that the ring of a stream holds.
     """
 
     topic: str | None
     interval_s: float = 30.0
     ttl_us: int = 7 * 86_400 * US_PER_S
     max_streams: int = 1_000_000
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Held:
         bounds: Of the input, once they are known.
         phase: See the module.
         arena: Its state, once it is loaded.
+        tags: What its streams keep between their values, in the long layout.
         live_from: Offset of the first record whose consequences are not said yet.
         due_s: When its next checkpoint is due, on the loop's stopwatch.
         went_back_to: The first offset of an input topic that was made anew; None otherwise.
@@ -60,6 +64,7 @@ class Held:
     kept: Kept = field(default_factory=Kept)
     phase: Literal["waiting", "loading", "replaying", "live"] = "waiting"
     arena: Arena = field(default_factory=lambda: Arena(0, 0))
+    tags: Arena = field(default_factory=lambda: Arena(0, 0))
     live_from: int = 0
     due_s: float = 0.0
     went_back_to: int | None = None
@@ -73,11 +78,17 @@ class Held:
         """The partition's number."""
         return self.origin.partition.number
 
+    @property
+    def streams(self) -> int:
+        """How many streams it has; in the long layout some of them had no reading yet."""
+        return max(len(self.arena), len(self.tags))
+
     def resume(self, now_s: float, interval_s: float) -> Resumed:
         """Make the arena from what was kept; return where to start."""
         resumed = resume(self.kept, self.origin, self.bounds, self.went_back_to)
         self.kept = Kept()
-        self.arena, self.live_from = resumed.arena, resumed.live_from
+        self.arena, self.tags = resumed.arena, resumed.tags
+        self.live_from = resumed.live_from
         self._said, self._slot, self._stale = resumed.said, resumed.slot, resumed.stale
         self._marked = resumed.outcome == "restored"
         self.phase = "replaying"
@@ -102,22 +113,20 @@ class Held:
         self.checkpointed()  # now: what the first records touch is not in it
         return messages
 
-    def judged(self, topic: str, alerts: list[Alert], offset: int) -> list[Message]:
-        """Return what the judge decided of the alerts' streams, so that no replay can differ.
+    def judged(self, topic: str, outcome: Outcome, offset: int) -> list[Message]:
+        """Return what the judge decided, told or not, so that no replay can differ.
 
         Args:
             topic: The changelog.
-            alerts: That were said of records before `offset`.
+            outcome: Of the records before `offset`.
             offset: Of the next record.
         """
-        if not alerts:
+        streams = sorted(outcome.moved)
+        if not (streams or outcome.alerts):
             return []
-        streams = sorted({alert.stream.encode() for alert in alerts})
         messages = []
-        for start in range(0, len(streams), PORTION):
-            some = streams[start : start + PORTION]
-            docket = self.arena.take(self.arena.rows(some)).docket
-            value = self.origin.judged(some, docket, offset)
+        for start in range(0, max(len(streams), 1), PORTION):
+            value = self.origin.judged(self.arena, streams[start : start + PORTION], offset)
             key = b"%b%d" % (JUDGED, self._slot)
             messages.append(Message(topic, key, value, partition=self.number))
             self._slot += 1
@@ -133,8 +142,10 @@ class Held:
         Returns:
             How many went.
         """
-        excess = -(-max(streams - keeping.max_streams, 0) * len(self.arena) // max(streams, 1))
-        return self.arena.evict(max(self.arena.newest_us - keeping.ttl_us, 0), excess)
+        excess = -(-max(streams - keeping.max_streams, 0) * self.streams // max(streams, 1))
+        left, idle_since_us = self.streams - excess, max(self.arena.newest_us - keeping.ttl_us, 0)
+        self.tags.evict(idle_since_us, len(self.tags) - left)
+        return self.arena.evict(idle_since_us, len(self.arena) - left)
 
     def checkpoint(self, topic: str, offset: int) -> list[Message]:
         """Return the records that make the changelog's state that before record `offset`.
@@ -146,16 +157,22 @@ class Held:
             alive = any(slab.streams)
             value = self.origin.slab(slab, offset) if alive else None
             slabs[b"%b%d" % (SLAB, slab.number)] = value
-        adopted = list(self.arena.adopted.items())
+        for slab in self.tags.touched():
+            value = self.origin.slab(slab, offset) if any(slab.streams) else None
+            slabs[b"%b%d" % (TAGS, slab.number)] = value
+        kinds = self.origin.manifest.kinds
+        adopted = [(stream, kinds[k], id_) for (stream, k), id_ in self.arena.adopted.items()]
+        adopted += sorted((*key, "") for key in self.arena.withheld)
         for start in range(0, len(adopted), PORTION):
             some = adopted[start : start + PORTION]
             slabs[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
-        slabs[MARK] = self.origin.mark(offset)
+        slabs[MARK] = self.origin.mark(offset, self.arena.clock, self.arena.tally)
         return [Message(topic, key, value, partition=self.number) for key, value in slabs.items()]
 
     def checkpointed(self) -> None:
         """Note that the last checkpoint is delivered."""
         self.arena.settle()
+        self.tags.settle()
         self._slot, self._stale, self._marked = 0, frozenset(), True
 
 

@@ -16,6 +16,7 @@ from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
+from detector.schemas import Schemas, understood
 from detector.source import Source
 from detector.steering import Steering
 from detector.validate import Format
@@ -69,8 +70,9 @@ class Pipeline:
         clock: Clock,
         timing: Timing,
         steering: Steering,
+        schemas: Schemas | None = None,
     ) -> None:
-        """Wire the stages."""
+        """Wire the stages; without schemas, records name none."""
         self._source = source
         self._engine = engine
         self._delivery = delivery
@@ -81,6 +83,7 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clock
         self._timing = timing
+        self._schemas = schemas
         self._steering = steering
         self._patience = Patience(recorder, clock, timing.shutdown_s)
         self._owned = Ownership(
@@ -134,7 +137,13 @@ class Pipeline:
 
     def _poll(self) -> Polled:
         with self._recorder.timed("poll"):
-            return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            polled = self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            if self._schemas is None:
+                return polled
+            polled = understood(polled, self._source, self._schemas)
+            if polled.chunks or polled.revoked or polled.lost:
+                self._recorder.understood()
+            return polled
 
     def _check_membership(self, polled: Polled) -> None:
         """End if partitions were lost because this process stood still.
@@ -169,7 +178,7 @@ class Pipeline:
     def _replay(self, held: Held, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
         with self._recorder.timed("replay"):
-            readings = decode(chunk, self._form).readings
+            readings = decode(chunk, self._form, held.tags).readings
             outcome = self._engine.run(held.arena, readings, chunk.partition)
         self._ledger.note_read(chunk.partition, chunk.next_offset)
         self._recorder.replayed(outcome)
@@ -180,7 +189,7 @@ class Pipeline:
         if changelog:
             messages += held.first_mark(changelog, int(chunk.offsets[0]))
         with self._recorder.timed("decode"):
-            decoded = decode(chunk, self._form)
+            decoded = decode(chunk, self._form, held.tags)
         self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._recorder.timed("score"):
             outcome = self._engine.run(
@@ -197,7 +206,7 @@ class Pipeline:
             manifest = self._engine.model.manifest
             messages += score_messages(decoded.readings, outcome.trace, manifest, topics.scores)
         if changelog:
-            messages += held.judged(changelog, outcome.alerts, chunk.next_offset)
+            messages += held.judged(changelog, outcome, chunk.next_offset)
         return messages
 
     # What is kept -----------------------------------------------------------------------

@@ -21,12 +21,15 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
+from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.relay_settings import Relay
+from detector.telling import Judge
 
 PREFIX = "DETECTOR_"
 CONFIG_VARIABLE = "DETECTOR_CONFIG"
 SEPARATOR = "__"
-SECRET = re.compile("password|token|secret")
+SECRET = re.compile("password|token|secret|url")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -56,28 +59,6 @@ class Kafka(KafkaSecurity):
         default=True,
         description="Where a new group starts: the oldest reading kept, or only new ones.",
     )
-
-
-class Input(Table):
-    """What a valid record is."""
-
-    max_value_bytes: int = Field(1 << 20, ge=64, le=1 << 28, description="Larger values are bad.")
-    max_stream_bytes: int = Field(256, ge=1, le=4096, description="Longer stream ids are bad.")
-    max_future_s: float = Field(
-        3600.0, ge=0, le=10**9, description="A reading further ahead of its record's time is bad."
-    )
-
-
-class Judge(Table):
-    """When to say something."""
-
-    false_alarms_per_stream_day: float = Field(
-        0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
-    )
-    open_after: int = Field(1, ge=1, le=10_000, description="Readings in a row that open an alert.")
-    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet.")
-    close_after: int = Field(1, ge=1, le=100_000, description="Quiet readings that close it.")
-    cool_down_s: float = Field(0.0, ge=0, le=10**7, description="Pause (event time) after it.")
 
 
 class Output(Table):
@@ -179,6 +160,7 @@ class Settings(BaseSettings):
     state: State = State()
     http: Http = Http()
     log: Log = Log()
+    relay: Relay = Relay()
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
@@ -256,7 +238,13 @@ def fingerprint(settings: Settings) -> str:
     """
     ours = settings.model_dump(
         mode="json",
-        exclude={"model": True, "http": True, "log": True, "kafka": {"group_instance_id"}},
+        exclude={
+            "model": True,
+            "http": True,
+            "log": True,
+            "relay": True,
+            "kafka": {"group_instance_id"},
+        },
     )
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 

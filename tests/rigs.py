@@ -30,6 +30,7 @@ from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.silence import Silence
 from detector.steering import Steering
 from detector.thresholds import Thresholds
 from detector.validate import Format
@@ -38,7 +39,8 @@ ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 
 TOPICS = Topics("alerts", "dead-letters")
-KEEPING = Keeping("state", interval_s=30)
+FORM = Format(("c0", "c1"))
+KEEPING = Keeping("state", interval_s=30, depth=3)
 
 
 @dataclass
@@ -53,27 +55,33 @@ class Rig:
     about: Manifest = field(default_factory=manifest)
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
+    silence: Silence | None = None
+    opens_per_hour: int | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
+    form: Format = FORM
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
         self.told: list[str] = []
         self.metrics = Metrics(self.about.kinds)
         self.health = Health(self.clock, 60, self.told.append)
-        self.form = Format(("c0", "c1"))
         self.source = self.source_type(self.broker, self.max_poll_records)
         sink = self.sink_type(self.broker)
         promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce
         self.overrides = Overrides()
-        thresholds = Thresholds(self.overrides, partial(rules, self.about))
-        at = rules(self.about, self.alarms_per_day)
         self.control = MemoryControl(self.broker)
         told = OverrideRecorder(self.metrics)
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=Engine(StubModel(self.about), at, thresholds),
+            engine=Engine(
+                StubModel(self.about),
+                rules(self.about, self.alarms_per_day),
+                self.silence,
+                self.opens_per_hour,
+                Thresholds(self.overrides, partial(rules, self.about)),
+            ),
             delivery=promise(self.source, sink),
             form=self.form,
             topics=self.topics,

@@ -48,7 +48,8 @@ def test_overrides_change_no_score_and_nobody_elses_alerts(
 ) -> None:
     base, overrides = rules(ABOUT, 10), Overrides()
     plain, alerts = run(Engine(StubModel(ABOUT), base), drawn)
-    engine = Engine(StubModel(ABOUT), base, Thresholds(overrides, lambda r: rules(ABOUT, r)))
+    thresholds = Thresholds(overrides, lambda r: rules(ABOUT, r))
+    engine = Engine(StubModel(ABOUT), base, thresholds=thresholds)
     assert not overrides.take(said)
     trace, told = run(engine, drawn)
     for name in ("score", "residual", "expected", "scored", "warm"):

@@ -129,7 +129,8 @@ def test_a_threshold_of_its_own_changes_what_opens_and_no_score() -> None:
     about = manifest(warm_up=1)
     base = rules(about, 10)
     overrides = Overrides()
-    engine = Engine(StubModel(about), base, Thresholds(overrides, lambda r: rules(about, r)))
+    thresholds = Thresholds(overrides, lambda r: rules(about, r))
+    engine = Engine(StubModel(about), base, thresholds=thresholds)
 
     def run() -> tuple[list[tuple[str, float]], bytes]:
         n = 20

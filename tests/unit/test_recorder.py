@@ -36,6 +36,23 @@ def test_scores_are_told_as_how_rare_they_are_and_only_past_warm_up() -> None:
     assert rig.value("detector_score_rarity_decades_sum", kind="state") > 10 * len(WILD)
 
 
+def test_drift_is_that_of_scores_past_warm_up_and_fades() -> None:
+    rig = played(*CALM)
+    calm = rig.value("detector_score_drift", kind="state")
+    assert calm < 0
+    assert abs(calm) < 0.01, "a few readings prove nothing"
+    write(rig.broker, [0.0, 30.0] * 1000)
+    rig.turn()
+    rig.gauge()
+    wild = rig.value("detector_score_drift", kind="state")
+    assert wild > 0.25
+    rig.clock.seconds += 24 * 3600
+    write(rig.broker, [0.0])
+    rig.turn()
+    rig.gauge()
+    assert rig.value("detector_score_drift", kind="state") < 0.5 * wild
+
+
 def test_rarity_counts_powers_of_ten_and_never_ends() -> None:
     made = Calibration(
         kind="state", levels=(0, 1, 2), exceedance=(1, 0.5, 0.01), scale=1, shape=0,
@@ -95,8 +112,8 @@ def test_open_alerts_are_told_by_severity_and_streams_counted_once() -> None:
     both = manifest(calibration=(one, one.model_copy(update={"kind": "onset"})))
     rig = played(*CALM, *WILD, about=both)
     for kind in both.kinds:
-        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 1
-        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 0
+        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 1
+        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 0
     assert rig.value("detector_alerting_streams") == 1
 
 
@@ -117,10 +134,12 @@ def test_a_partition_that_went_takes_its_series_along() -> None:
     rig.turn()
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") == 0
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") == rig.clock.now_s()
     assert rig.value("detector_position_offset", partition="0", position="read") == len(CALM)
     rig.pipeline.step(Polled(revoked=frozenset({ZERO})))
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") is None
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") is None
     assert rig.value("detector_position_offset", partition="0", position="read") is None
     assert rig.value("detector_lag_records", partition="1") == 0
     rig.gauge()

@@ -143,7 +143,7 @@ def test_a_threshold_decides_what_opens_and_what_was_said_holds() -> None:
     told = [json.loads(message.value or b"") for message in alerts(second)]
     assert [one["status"] for one in told] == ["open", "close"]
     assert len({one["id"] for one in told}) == 1
-    assert [one["severity"] for one in told] == ["critical", "critical"]
+    assert [one["severity"] for one in told] == ["warning", "warning"]
     write(first.broker, [*CALM * 30, *WILD])
     second.turn()
     assert len(alerts(second)) == 2

@@ -197,6 +197,8 @@ def _line(alert: dict[str, object]) -> str:
         return f"{head}[green]quiet again[/green] after {float(str(raw('duration_s'))):.0f} s"
     colour = "red" if alert["severity"] == "critical" else "yellow"
     opened = _clock(datetime.fromisoformat(str(raw("opened_at"))).timestamp())
+    if alert["kind"] == "silent":
+        return f"{head}[{colour}]{alert['severity']}[/{colour}] silent since {opened}"
     channels = raw("channels")
     assert isinstance(channels, list)  # noqa: S101 - by the alert's schema
     worst = "; ".join(
