@@ -11,9 +11,10 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.pem,target=/etc/pip.pem \
     if [ -s /etc/pip.pem ]; then export PIP_CERT=/etc/pip.pem; fi \
     && python3 -m venv /opt/detector \
-    && /opt/detector/bin/pip install --no-cache-dir --prefer-binary '.[signed]' \
+    && /opt/detector/bin/pip install --no-cache-dir --prefer-binary '.[avro,signed]' \
     && /opt/detector/bin/pip uninstall --yes --quiet pip setuptools \
     && rm -r /opt/detector/lib/python3*/site-packages/training /opt/detector/bin/training \
+    && rm -r /opt/detector/lib/python3*/site-packages/onnxruntime/transformers \
     && find /opt/detector/lib -type d -name tests -prune -exec rm -r {} +
 
 FROM ${PYTHON_IMAGE}

@@ -2,6 +2,7 @@
 # make test    the test suite
 # make check   all that CI runs: format, lint, types, layers, tests
 # make image   the container image, with docker or buildah (TAG=detector)
+# make audit   known holes in what is installed, as pip-audit finds them on PyPI
 # make quality the four benchmarks, where DETECTOR_DATA holds their files (FITS=3, build/quality)
 # make bench   throughput and memory, side by side with a bare client (build/bench.json)
 # make look    the dashboards as pictures, on a fleet that breaks (MINUTES=30, build/look)
@@ -29,7 +30,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 MODEL := build/chaos/run/model.onnx
 
-.PHONY: demo test check image quality bench look chaos fuzz soak reloads bench-delivery clean
+.PHONY: demo test check image audit quality bench look chaos fuzz soak reloads bench-delivery clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m training.demo --seconds $(SECONDS)
@@ -46,6 +47,10 @@ check: $(VENV)/.test
 
 image:
 	deploy/image/build.sh $(TAG)
+
+audit: $(VENV)/.test
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 quality: $(VENV)/.test
 	for set in skab nab msl smd; do \

@@ -8,16 +8,25 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from detector.backtest_command import add_backtest
 from detector.check import check
-from detector.daemon import EXIT_FAILED, rules_of, run
+from detector.command_options import column, count
+from detector.daemon import EXIT_FAILED, run
 from detector.engine import Engine
+from detector.equip import rules_of
 from detector.errors import ConnectionLost, Refused, SettingsRejected
 from detector.logs import set_up_logs
 from detector.memory import memory, resident_bytes
 from detector.model import load
-from detector.promote import promote
-from detector.settings import Judge, describe, read_settings
+from detector.override_options import add_override_commands
+from detector.promote_command import add_promote
+from detector.record_command import add_record
+from detector.relay.command import relay
+from detector.settings import describe, read_settings
+from detector.sniff_command import sniff
 from detector.state_command import export, ls, show
+from detector.telling import MOST_BEFORE, Judge
+from detector.tune_command import add_tune
 
 EXIT_REFUSED = 2
 
@@ -39,10 +48,10 @@ def _run(options: argparse.Namespace) -> int:
     return run(settings, lambda: read_settings(options.config, model=options.model))
 
 
-def _promote(options: argparse.Namespace) -> int:
-    settings = read_settings(options.config, model=options.model)
-    print(promote(settings, options.candidate))
-    return 0
+def _relay(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=Path("none"))  # it runs none
+    set_up_logs(settings.log.level, settings.log.format)
+    return relay(settings)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -81,10 +90,17 @@ def _score(options: argparse.Namespace) -> int:
 
 def _memory(options: argparse.Namespace) -> int:
     manifest = load(options.model).manifest
-    need = memory(manifest, options.streams, options.partitions, options.id_bytes)
+    need = memory(
+        manifest, options.streams, options.partitions, options.id_bytes, options.readings_before
+    )
     process = resident_bytes()
     lines = (
         ("state", need.state, f"{need.row} bytes a stream, and room to grow"),
+        (
+            "  before",
+            need.ring * options.streams,
+            f"of it: the last readings, {need.ring} bytes a stream",
+        ),
         ("table", need.table, f"stream ids of {options.id_bytes} bytes, and their rows"),
         ("process", process, "the program and its model, measured now"),
         ("total", process + need.held, f"{options.streams} streams on this replica"),
@@ -110,17 +126,22 @@ def _state(options: argparse.Namespace) -> int:
         return 0
 
 
+def _sniff(options: argparse.Namespace) -> int:
+    settings = read_settings(options.config, model=options.model)
+    if options.topic:
+        kafka = settings.kafka.model_copy(update={"topic": options.topic})
+        settings = settings.model_copy(update={"kafka": kafka})
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        return sniff(settings, options.records, options.seconds)
+    except ConnectionLost as error:
+        print(f"detector: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
 def _tell_rows(rows: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{rows} rows", end="\r", file=sys.stderr)
-
-
-def _column(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        msg = f"expected NAME=COLUMN, saw {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return name, column
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", _run, "read streams from Kafka, score them and raise alerts, until stopped"),
         ("check", _check, "validate settings, model and broker, and say what is wrong"),
+        ("relay", _relay, "hand alerts on to Alertmanager or a webhook, until stopped"),
     ):
         sub = commands.add_parser(
             name,
@@ -147,28 +169,19 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--config", type=Path, help="TOML file with settings")
-        sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+        if command is not _relay:
+            sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
         sub.set_defaults(command=command)
-    _add_promote(commands)
+    add_promote(commands)
     _add_score(commands)
+    add_record(commands)
+    add_backtest(commands)
+    add_tune(commands)
     _add_memory(commands)
     _add_state(commands)
+    add_override_commands(commands)
+    _add_sniff(commands)
     return parser
-
-
-def _add_promote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    sub = commands.add_parser(
-        "promote",
-        help="put a candidate in the place of the model; a running daemon takes it on",
-        description="Put a candidate in the place of the model file, whole or not at all, and "
-        "keep the one before beside it as MODEL.previous. A daemon that runs takes it on. "
-        "Settings as for `detector run`.",
-        epilog="to roll back: detector promote MODEL.previous",
-    )
-    sub.add_argument("candidate", type=Path, nargs="?", help="the file (DETECTOR_SHADOW__MODEL)")
-    sub.add_argument("--config", type=Path, help="TOML file with settings")
-    sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
-    sub.set_defaults(command=_promote)
 
 
 def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -179,9 +192,18 @@ def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog="example: detector memory --model model.onnx --streams 100000 --partitions 4",
     )
     sub.add_argument("--model", type=Path, required=True, help="the ONNX file")
-    sub.add_argument("--streams", type=_count, required=True, metavar="N", help="on one replica")
-    sub.add_argument("--partitions", type=_count, default=1, metavar="P", help="that it holds (1)")
-    sub.add_argument("--id-bytes", type=_count, default=24, metavar="B", help="of an id (24)")
+    sub.add_argument("--streams", type=count, required=True, metavar="N", help="on one replica")
+    sub.add_argument("--partitions", type=count, default=1, metavar="P", help="that it holds (1)")
+    sub.add_argument("--id-bytes", type=count, default=24, metavar="B", help="of an id (24)")
+    before = Judge().readings_before
+    sub.add_argument(
+        "--readings-before",
+        type=int,
+        choices=range(MOST_BEFORE + 1),
+        default=before,
+        metavar="N",
+        help=f"that an opening shows of the time before it ({before})",
+    )
     sub.set_defaults(command=_memory)
 
 
@@ -206,6 +228,22 @@ def _add_state(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action.set_defaults(command=_state)
 
 
+def _add_sniff(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "sniff",
+        help="look at a topic, and propose the settings that read it",
+        description="Look at the last records of a topic, say what was understood, and propose "
+        "the settings that read it, as TOML. It joins no group and commits nothing.",
+        epilog="example: detector sniff --topic telegraf --model model.onnx > detector.toml",
+    )
+    sub.add_argument("--topic", help="instead of DETECTOR_KAFKA__TOPIC")
+    sub.add_argument("--config", type=Path, help="TOML file with settings")
+    sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+    sub.add_argument("--records", type=_count, default=500, metavar="N", help="at most (500)")
+    sub.add_argument("--seconds", type=_count, default=10, metavar="S", help="to wait (10)")
+    sub.set_defaults(command=_sniff)
+
+
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
@@ -228,7 +266,7 @@ def _add_score(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     sub.add_argument("--output", type=Path, required=True, help=".csv, .parquet or .jsonl")
     sub.add_argument(
         "--column",
-        type=_column,
+        type=column,
         action="append",
         default=[],
         metavar="NAME=COLUMN",

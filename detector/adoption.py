@@ -1,7 +1,24 @@
 """Alerts that another model opened, or a state that is lost: they end under their own id. Pure."""
 
-from detector.records import Bounds, alert_id
-from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Entry, Origin, docket_of, number_of
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from detector.budget import Key, Tally
+from detector.records import SILENT, Bounds, alert_id
+from detector.silence import WATCH, Clock
+from detector.snapshot import (
+    ADOPTED,
+    JUDGED,
+    MARK,
+    SLAB,
+    Entry,
+    Origin,
+    docket_of,
+    number_of,
+    watched_of,
+)
 from detector.state import Arena, Docket
 
 Entries = dict[bytes, Entry | str]  # of a changelog partition, by key; a text says what is wrong
@@ -13,8 +30,15 @@ def adopt(arena: Arena, entries: Entries, origin: Origin, bounds: Bounds) -> Non
     assert isinstance(mark, Entry)  # noqa: S101 - only asked for where there is one
     live_from = max(mark.offset, bounds.committed or 0)
     kinds = origin.manifest.kinds
+    arena.clock = clock_of(mark)
+    untold, arena.tally = rationed(entries, mark, live_from)
+    rows = [*numbered(entries, SLAB), *judged(entries, mark.offset, live_from)]
+    watched = {s: row for _, entry in rows for s, row in each(entry, watched_of(entry))}
+    for stream, row in watched.items():  # a rhythm is of no model
+        if stream and row["silent"] and (stream, SILENT) not in untold:
+            arena.watch(arena.rows([stream]), np.array([row], WATCH))
     for (stream, kind), (memory, id_) in _open(entries, mark, origin, live_from).items():
-        if kind in kinds:
+        if kind in kinds and (stream, kind) not in untold:
             index, column = arena.rows([stream]), kinds.index(kind)
             docket = arena.take(index).docket
             docket[:, column] = memory
@@ -33,7 +57,7 @@ def _open(
     # Whoever opened what was judged later, opened it under the model that says so.
     parts += [(entry, {}) for _, entry in judged(entries, mark.offset, live_from)]
     for entry, known in parts:
-        for stream, row in zip(entry.streams, docket_of(entry), strict=True):
+        for stream, row in each(entry, docket_of(entry)):
             for kind, memory in zip(entry.kinds, row, strict=True):
                 before = found.pop((stream, kind), None)
                 if not memory["open"]:
@@ -46,6 +70,28 @@ def _open(
                     id_ or alert_id(origin.partition, stream, kind, entry.model, since_us, offset),
                 )
     return found
+
+
+def each(entry: Entry, column: np.ndarray[Any, Any]) -> Iterator[tuple[bytes, Any]]:
+    """Yield an entry's streams, each with its row of a column."""
+    return zip(entry.streams, column, strict=True)
+
+
+def clock_of(mark: Entry) -> Clock | None:
+    """Return the partition's time, where one was kept."""
+    return Clock(*mark.clock) if mark.clock else None
+
+
+def rationed(entries: Entries, mark: Entry, live_from: int) -> tuple[set[Key], Tally]:
+    """Return which open alerts nobody was told of, and the tally, when all was said."""
+    known = adopted(entries, mark, mark.model)
+    untold, tally = {key for key, id_ in known.items() if not id_}, mark.tally
+    for _, entry in judged(entries, mark.offset, live_from):
+        some = set(entry.streams)
+        untold = {key for key in untold if key[0] not in some}
+        untold |= {(stream, kind) for stream, kind, _ in entry.adopted}
+        tally = entry.tally
+    return untold, tally
 
 
 def adopted(entries: Entries, mark: Entry, model: str) -> dict[tuple[bytes, str], str]:

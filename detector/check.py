@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detector.cluster import Cluster
-from detector.errors import ConnectionLost, Refused
+from detector.errors import ConnectionLost, Refused, RegistryLost
 from detector.judge import rules
+from detector.mapping import Input, form_of
+from detector.registry import registry_of
 from detector.settings import Settings
 from detector.topics import topics_of
 from detector.trusted import load_trusted
@@ -25,11 +27,14 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield Finding(good=True, what="settings", seen="all known, all within bounds")
     yield _model(settings)
     yield from _broker(settings)
+    if settings.input.registry_url is not None:
+        yield _registry(settings.input)
 
 
 def _model(settings: Settings) -> Finding:
     try:
         manifest = load_trusted(settings).manifest
+        form_of(manifest, settings.input)
     except Refused as error:
         return Finding(good=False, what="model", seen=str(error))
     rate = settings.judge.false_alarms_per_stream_day
@@ -63,3 +68,12 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         for name in filter(None, names):
             seen = "exists" if name in topics else "will be created at the first message"
             yield Finding(good=True, what="output", seen=f"{name} {seen}")
+
+
+def _registry(given: Input) -> Finding:
+    registry = registry_of(given)
+    try:
+        registry.ping()
+    except RegistryLost as error:
+        return Finding(good=False, what="registry", seen=str(error))
+    return Finding(good=True, what="registry", seen=f"{registry.url} answers")

@@ -72,7 +72,8 @@ class KafkaSource:
                 raise self._lost(error) from error
         self._member = consumer.group_metadata()
         assigned, revoked, lost = self._moves.take()
-        chunks = [_chunk(Partition(*tp), records) for tp, records in fetched.items()]
+        headers = self._subscription.headers
+        chunks = [chunk_of(Partition(*tp), records, headers) for tp, records in fetched.items()]
         return Polled(chunks, assigned, revoked, lost)
 
     @property
@@ -190,7 +191,7 @@ class KafkaSource:
         topic = self._subscription.topic
         partitions = consumer.partitions_for_topic(topic)
         if not partitions:
-            msg = f"topic {topic!r} does not exist; create it or set DETECTOR_KAFKA__TOPIC"
+            msg = f"topic {topic!r} does not exist; create it, or name another in the settings"
             raise KafkaError(msg)
         one = [TopicPartition(topic, min(partitions))]
         consumer.end_offsets(one, timeout_ms=ANSWER_MS)
@@ -226,11 +227,14 @@ def _said(error: KafkaError) -> str:
     return f"{type(error).__name__}: {' '.join(map(str, error.args))}"
 
 
-def _chunk(partition: Partition, records: list[Any]) -> Chunk:
+def chunk_of(partition: Partition, records: list[Any], headers: tuple[str, ...]) -> Chunk:
+    """Return the client's records of a partition as columns, with the headers that are named."""
     return Chunk(
         partition,
         np.array([r.offset for r in records], np.int64),
         np.array([r.timestamp for r in records], np.int64) * 1000,
         [r.key for r in records],
         [r.value for r in records],
+        # Of several headers of one name the last counts, as it does for Kafka's own clients.
+        {name: [dict(r.headers).get(name) for r in records] for name in headers},
     )

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -15,9 +16,10 @@ from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
 from detector.cluster import Cluster
 from detector.consumer import KafkaSource
+from detector.control import KafkaControl
 from detector.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.emit import KafkaSink, LineSink, Sink
-from detector.engine import Engine
+from detector.equip import equip
 from detector.errors import (
     ConnectionLost,
     DeadLetterLimit,
@@ -28,25 +30,34 @@ from detector.errors import (
 )
 from detector.expose import Health, Server, notifier
 from detector.group import Subscription
-from detector.judge import Rules, rules
 from detector.limit import DeadLetters
 from detector.logs import set_up_logs
+from detector.mapping import headers_of
 from detector.metrics import Metrics
-from detector.model import OnnxModel, StepModel
+from detector.override_recorder import OverrideRecorder
+from detector.overrides import Overrides
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.reload import Reload
 from detector.renewal import settings_file
+from detector.schemas import Schemas, schemas_of
 from detector.scorer import Scorer
-from detector.settings import Judge, Settings, fingerprint, notify_socket, state_topic
+from detector.settings import (
+    Settings,
+    control_topic,
+    fingerprint,
+    notify_socket,
+    state_topic,
+)
 from detector.source import Source
+from detector.steering import Steering
 from detector.succession import Outside
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
-from detector.validate import Format, format_of
 from detector.watchdog import Watchdog
+from detector.wire import from_json
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 3
@@ -64,10 +75,13 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     Raises:
         Refused: If the settings, the model or the state are not ones to start with.
     """
-    reload = Reload(settings, read, scorer_of, settings_file(), _tune)  # sees what changes from now
+    overrides, schemas = Overrides(), schemas_of(settings.input)
+    unpack = schemas.unpack if schemas else from_json
+    make = partial(equip, overrides=overrides, unpack=unpack)
+    reload = Reload(settings, read, make, settings_file(), _tune)  # sees what changes from now
     signal.signal(signal.SIGHUP, lambda *_: reload.hurry())
-    model = load_trusted(settings)
-    manifest, clock = model.manifest, SystemClock()
+    scorer = make(settings, load_trusted(settings))
+    manifest, clock = scorer.manifest, SystemClock()
     metrics = _metrics(settings, manifest, clock)
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
     health.beat()
@@ -77,11 +91,14 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
     recorder = Recorder(metrics, health, clock, manifest)
-    pipeline = _pipeline(settings, model, source, delivery, changelog, recorder, clock, reload)
+    steering = Steering(_control(settings), overrides, OverrideRecorder(metrics), clock)
+    pipeline = _pipeline(
+        settings, scorer, source, delivery, changelog, recorder, clock, steering, schemas, reload
+    )
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(pipeline)
-    reload.start(model)
+    reload.start(scorer.engine.model)
     log.info(
         "started",
         model=manifest.name,
@@ -102,6 +119,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
         sink.close()
         if changelog is not None:
             changelog.close()
+        steering.close()
         server.close()
         watchdog.close()
     log.info("stopped", why="asked to")
@@ -115,24 +133,6 @@ def keeping_of(settings: Settings) -> Keeping:
         settings.delivery.checkpoint_interval_s,
         int(settings.state.ttl_s * US_PER_S),
         settings.state.max_streams,
-    )
-
-
-def scorer_of(settings: Settings, model: StepModel) -> Scorer:
-    """Return a model with what decodes for it and judges it."""
-    manifest = model.manifest
-    return Scorer(Engine(model, rules_of(manifest, settings.judge)), _format(manifest, settings))
-
-
-def rules_of(manifest: Manifest, settings: Judge) -> Rules:
-    """Return when to open and close an alert."""
-    return rules(
-        manifest,
-        settings.false_alarms_per_stream_day,
-        close_share=settings.close_share,
-        open_after=settings.open_after,
-        close_after=settings.close_after,
-        cool_down_s=settings.cool_down_s,
     )
 
 
@@ -201,29 +201,31 @@ def _topics(settings: Settings) -> Topics:
     )
 
 
-def _pipeline(
+def _pipeline(  # noqa: PLR0913, PLR0917 - called once
     settings: Settings,
-    model: OnnxModel,
+    scorer: Scorer,
     source: Source,
     delivery: Delivery,
     changelog: KafkaChangelog | None,
     recorder: Recorder,
     clock: Clock,
+    steering: Steering,
+    schemas: Schemas | None,
     outside: Outside,
 ) -> Pipeline:
-    scorer = scorer_of(settings, model)
     return Pipeline(
         source=source,
         changelog=changelog,
-        engine=scorer.engine,
+        scorer=scorer,
         delivery=delivery,
-        form=scorer.form,
         topics=_topics(settings),
         keeping=keeping_of(settings),
         limit=DeadLetters(settings.dead_letter_limit.consecutive, settings.dead_letter_limit.share),
         recorder=recorder,
         clock=clock,
         timing=_timing(settings),
+        steering=steering,
+        schemas=schemas,
         outside=outside,
     )
 
@@ -233,8 +235,9 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def _subscription(settings: Settings) -> Subscription:
-    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers"}
-    return Subscription(_cluster(settings), **settings.kafka.model_dump(include=names))
+    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers", "headers"}
+    asked = settings.kafka.model_dump(include=names)
+    return Subscription(_cluster(settings), headers=headers_of(settings.input), **asked)
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
@@ -266,14 +269,10 @@ def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChang
     return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
 
 
-def _format(manifest: Manifest, settings: Settings) -> Format:
-    limits = settings.input
-    return format_of(
-        manifest,
-        max_value_bytes=limits.max_value_bytes,
-        max_stream_bytes=limits.max_stream_bytes,
-        max_future_us=int(limits.max_future_s * US_PER_S),
-    )
+def _control(settings: Settings) -> KafkaControl | None:
+    if settings.output.to == "stdout":  # keeps nothing, makes no topics
+        return None
+    return KafkaControl(_cluster(settings), control_topic(settings))
 
 
 def _timing(settings: Settings) -> Timing:

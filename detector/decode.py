@@ -1,7 +1,8 @@
 """Bytes to columns, or to a bad record that says why. Pure.
 
-A record is one reading, or an array of readings, of the stream named by its key. It is taken
-whole or not at all: one bad reading in an array sets the whole record aside.
+Our own format is read here, that of others by `mapped`, single values by `tagged`. A record is
+one reading, or an array of readings, of the stream named by its key. It is taken whole or not at
+all: one bad reading in an array sets the whole record aside.
 """
 
 import json
@@ -17,7 +18,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
+from detector.join import new_tags
+from detector.mapped import decode_mapped
 from detector.records import BadRecord, Chunk, Doubles, Ints, Readings
+from detector.state import Arena
+from detector.tagged import decode_tagged
 from detector.validate import (
     Decoded,
     Faults,
@@ -28,6 +33,7 @@ from detector.validate import (
     epoch_us,
     without_faults,
 )
+from detector.wire import body_of
 
 Values = dict[str, float | None] | list[float | None]
 
@@ -41,16 +47,23 @@ class Reading(msgspec.Struct, gc=False):
     values: Values
 
 
-def decode(chunk: Chunk, form: Format) -> Decoded:
+def decode(chunk: Chunk, form: Format, tags: Arena | None = None) -> Decoded:
     """Turn a chunk's records into readings and bad records.
 
     Args:
         chunk: R records.
         form: What a valid one looks like.
+        tags: In the long layout, what the partition's streams keep between their values;
+            changes. None: nothing is kept.
 
     Returns:
         Every record either as readings or as one bad record.
     """
+    if form.layout is not None and form.layout.tags is not None:
+        tags = new_tags(len(form.channels)) if tags is None else tags
+        return decode_tagged(chunk, form, form.layout, form.layout.tags, tags)
+    if form.layout is not None:
+        return decode_mapped(chunk, form, form.layout)
     bad: Faults = {}
     streams, stream = encode_streams(chunk.keys, form, bad)
     regular = _parse_regular(chunk.values, form)
@@ -131,7 +144,7 @@ def _parse_one(index: int, value: bytes | None, limit: int, bad: Faults) -> list
         reason, detail = "too_large", f"expected at most {limit} bytes, saw {len(value)}"
     elif value:
         try:
-            parsed = _decode_lenient(value)
+            parsed = _decode_lenient(body_of(value))
         except msgspec.ValidationError as error:
             reason, detail = "schema", str(error)
         except (ValueError, TypeError, RecursionError) as error:

@@ -1,25 +1,27 @@
 """batch, score and judge over one partition's readings: the one place where state moves."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from detector.alerts import Teller
 from detector.batch import ticks
+from detector.budget import UNLIMITED, Ration
 from detector.judge import Rules, Verdicts, judge
 from detector.model import StepModel
 from detector.records import (
+    BUDGET,
     Alert,
     Bools,
-    ChannelValue,
     Floats,
     Ints,
     Partition,
     Readings,
-    Status,
-    alert_id,
 )
 from detector.score import Scored, score
-from detector.state import NEVER_US, Arena, Docket, Rows
+from detector.silence import Silence
+from detector.state import Arena, Docket, Rows
+from detector.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Outcome:
     """What came of some readings.
 
     Attributes:
-        alerts: In the order of the readings.
+        alerts: What is to be told, in the order of the readings.
+        moved: Streams whose alerts opened, grew or closed, told or not.
+        withheld: Openings that are not told.
         ticks: Into how many steps of the model the readings went.
         scored: How many were scored.
         warming: How many of these were in their stream's warm-up.
@@ -62,6 +66,8 @@ class Outcome:
     """
 
     alerts: list[Alert] = field(default_factory=list)
+    moved: frozenset[bytes] = frozenset()
+    withheld: int = 0
     ticks: int = 0
     scored: int = 0
     warming: int = 0
@@ -77,14 +83,38 @@ class Outcome:
 class Engine:
     """Scores and judges readings of one partition at a time, moving its arena's state."""
 
-    def __init__(self, model: StepModel, rules: Rules) -> None:
-        """Wire a model to the rules that judge it."""
+    def __init__(
+        self,
+        model: StepModel,
+        rules: Rules,
+        silence: Silence | None = None,
+        opens_per_hour: int | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> None:
+        """Wire a model to the rules that judge it.
+
+        Args:
+            model: It scores.
+            rules: They judge.
+            silence: For streams that stop; None: nobody watches for them.
+            opens_per_hour: That a partition may tell of; None: all.
+            thresholds: Of streams that have their own; None: none has.
+        """
         self.model = model
         self.rules = rules
+        self.silence = silence
+        self.opens_per_hour = opens_per_hour
+        self._thresholds = thresholds
 
-    def new_arena(self) -> Arena:
-        """Return an empty arena of the model's widths."""
-        return Arena(self.model.manifest.state_width, len(self.model.manifest.kinds))
+    def unlimited(self) -> "Engine":
+        """Return one that scores and judges alike, but listens to no silence and tells all."""
+        return Engine(self.model, self.rules, thresholds=self._thresholds)
+
+    def new_arena(self, depth: int = 0) -> Arena:
+        """Return an empty arena of the model's widths, with a ring of so many readings."""
+        manifest = self.model.manifest
+        widths = manifest.state_width, len(manifest.kinds), len(manifest.channels)
+        return Arena(*widths, depth)
 
     def run(
         self, arena: Arena, readings: Readings, partition: Partition, *, keep_trace: bool = False
@@ -100,9 +130,13 @@ class Engine:
             keep_trace: Also return what was said of each reading.
         """
         rows = arena.rows(readings.streams)[readings.stream]
-        arena.newest_us = max(arena.newest_us, int(readings.ts_us.max(initial=NEVER_US)))
+        now_us = np.maximum.accumulate(np.maximum(readings.ts_us, arena.newest_us))
+        arena.newest_us = int(now_us[-1]) if len(now_us) else arena.newest_us
         trace = self._empty_trace(len(rows)) if keep_trace else None
-        alerts: list[tuple[int, Alert]] = []
+        levels = self._thresholds and self._thresholds.levels(self.rules, readings.streams)
+        teller = Teller(self.model.manifest, arena, partition, readings, rows)
+        turns = arena.listen(rows, readings.ts_us, self.silence) if self.silence else []
+        alerts = teller.tell_silence(turns)
         scores, times = list[Floats](), list[Ints]()
         scored = restarted = duplicates = gaps = 0
         for tick in ticks(readings.stream, len(readings.streams)):
@@ -113,9 +147,11 @@ class Engine:
             if not len(now.reading):
                 continue
             docket = before.docket if now.kept is None else before.docket[now.kept]
-            verdicts = self._judge(docket, now, readings)
+            rules = levels.of(readings.stream[now.reading]) if levels else self.rules
+            verdicts = self._judge(docket, now, readings, rules)
+            alerts += teller.tell(now, docket, verdicts, rules.open_level)
             arena.put(Rows(rows[now.reading], now.step.state, now.pace, verdicts.docket))
-            alerts += self._alerts(readings, now, docket, verdicts, partition, arena.adopted)
+            arena.ring.note(rows[now.reading], now.pace["seen"], now.ts_us, readings.x[now.reading])
             scores.append(now.step.score[now.warm])
             times.append(now.ts_us)
             scored += len(now.reading)
@@ -123,8 +159,12 @@ class Engine:
             if trace is not None:
                 _note(trace, now, verdicts)
         alerts.sort(key=lambda pair: pair[0])
+        told = self._ration(arena, alerts, readings, partition, now_us)
+        opened = sum(alert.status == "open" for _, alert in alerts)
         return Outcome(
-            alerts=[alert for _, alert in alerts],
+            alerts=told,
+            moved=frozenset(alert.stream.encode() for _, alert in alerts),
+            withheld=opened - sum(a.status == "open" and a.kind != BUDGET for a in told),
             ticks=len(times),
             scored=scored,
             warming=scored - sum(map(len, scores)),
@@ -137,7 +177,25 @@ class Engine:
             trace=trace,
         )
 
-    def _judge(self, docket: Docket, now: Scored, readings: Readings) -> Verdicts:
+    def _ration(
+        self,
+        arena: Arena,
+        alerts: list[tuple[int, Alert]],
+        readings: Readings,
+        partition: Partition,
+        now_us: Ints,
+    ) -> list[Alert]:
+        """Return what may be told of alerts, each with the index of its reading, in order."""
+        limit = UNLIMITED if self.opens_per_hour is None else self.opens_per_hour
+        if not (alerts or (arena.tally.withheld and len(now_us))):
+            return []
+        manifest = self.model.manifest
+        ration = Ration(arena.tally, arena.withheld, limit, manifest, partition, readings, now_us)
+        ration.take(alerts)
+        arena.tally = ration.tally
+        return ration.told
+
+    def _judge(self, docket: Docket, now: Scored, readings: Readings, rules: Rules) -> Verdicts:
         return judge(
             docket,
             now.step.score,
@@ -146,87 +204,8 @@ class Engine:
             seen=now.pace["seen"],
             warm=now.warm,
             restarted=now.restarted,
-            rules=self.rules,
-        )
-
-    def _alerts(
-        self,
-        readings: Readings,
-        now: Scored,
-        before: Docket,
-        verdicts: Verdicts,
-        partition: Partition,
-        adopted: dict[tuple[bytes, int], str],
-    ) -> list[tuple[int, Alert]]:
-        """Put the tick's transitions into words, each with the index of its reading."""
-        said: list[tuple[int, Alert]] = []
-        transitions: tuple[tuple[Status, Bools], ...] = (
-            ("close", verdicts.closed),
-            ("open", verdicts.opened),
-            ("update", verdicts.escalated),
-        )
-        for status, where in transitions:
-            if where.any():
-                docket = before if status == "close" else verdicts.docket
-                for b, k in np.argwhere(where).tolist():
-                    alert = self._alert(readings, now, docket, partition, status, b, k)
-                    if status != "open" and adopted:
-                        whose = readings.streams[int(readings.stream[now.reading[b]])], k
-                        alert = replace(alert, id=adopted.get(whose, alert.id))
-                        if status == "close":
-                            adopted.pop(whose, None)
-                    said.append((int(now.reading[b]), alert))
-        return said
-
-    def _alert(
-        self,
-        readings: Readings,
-        now: Scored,
-        docket: Docket,
-        partition: Partition,
-        status: Status,
-        b: int,
-        k: int,
-    ) -> Alert:
-        manifest, reading, memory = self.model.manifest, int(now.reading[b]), docket[b, k]
-        stream = readings.streams[int(readings.stream[reading])]
-        calibration, score = manifest.calibration[k], float(now.step.score[b, k])
-        since, offset = int(memory["since_us"]), int(memory["since_offset"])
-        return Alert(
-            id=alert_id(partition, stream, calibration.kind, manifest.version, since, offset),
-            stream=stream.decode(),
-            status=status,
-            kind=calibration.kind,
-            severity="critical" if memory["critical"] else "warning",
-            opened_us=since,
-            at_us=int(now.ts_us[b]),
-            score=score,
-            probability=float(calibration.probability(np.array(score))),
-            threshold=float(self.rules.open_level[k]),
-            channels=self._channels(readings.x[reading], now, b),
-            peak=float(memory["peak"]),
-            cause="gap" if status == "close" and now.restarted[b] else "normal",
-            model=manifest.name,
-            version=manifest.version,
-            partition=partition,
-            offset=int(readings.offset[reading]),
-        )
-
-    def _channels(self, x: Floats, now: Scored, b: int) -> tuple[ChannelValue, ...]:
-        expected, residual = now.step.expected[b], now.step.residual[b]
-        weight = residual.astype(np.float64) ** 2
-        share = weight / max(weight.sum(), np.finfo(np.float64).tiny)
-        channels = self.model.manifest.channels
-        return tuple(
-            ChannelValue(
-                channels[c].name,
-                channels[c].unit,
-                None if np.isnan(x[c]) else float(x[c]),
-                float(expected[c]),
-                float(residual[c]),
-                float(share[c]),
-            )
-            for c in np.argsort(-share, kind="stable").tolist()
+            residual=now.step.residual,
+            rules=rules,
         )
 
     def _empty_trace(self, n: int) -> Trace:

@@ -5,6 +5,7 @@ DetectorError
 │   ├── SettingsRejected
 │   └── ArtifactRejected
 ├── ConnectionLost   the broker does not answer: back off, commit nothing, try again
+│   └── RegistryLost the schema registry does not: likewise, and the broker is not to blame
 ├── MembershipLost   the group has given our partitions to others: say nothing more (exit code 1)
 │   └── Displaced    another process has our name in it: end, even if nothing was to be said
 ├── OutputRefused    the broker will never take a message: stop, commit nothing (exit code 1)
@@ -33,6 +34,10 @@ class ArtifactRejected(Refused):
 
 class ConnectionLost(DetectorError):
     """The broker cannot be reached now; nothing was lost, try again later."""
+
+
+class RegistryLost(ConnectionLost):
+    """The schema registry cannot be reached now, or does not let us; the records wait."""
 
 
 class MembershipLost(DetectorError):

@@ -44,6 +44,7 @@ class Health:
         stall_s: A loop that made no progress for this long is dead.
         notify: Tells the service manager.
         connected: The broker answers.
+        registry: The schema registry answers, where one is needed.
         assigned: The group has given us our partitions (none is an answer, too).
         restoring: Partitions whose readings are not judged yet.
         beat_s: When the loop last made progress, on the clock's stopwatch.
@@ -55,6 +56,7 @@ class Health:
     stall_s: float
     notify: Callable[[str], None]
     connected: bool = False
+    registry: bool = True
     assigned: bool = False
     restoring: int = 0
     beat_s: float = 0.0
@@ -88,6 +90,8 @@ class Health:
         """Say whether readings are being scored, and why not."""
         if not self.connected:
             return False, "the broker does not answer"
+        if not self.registry:
+            return False, "the schema registry does not answer"
         if not self.assigned:
             return False, "waiting for the consumer group to assign partitions"
         if self.restoring:

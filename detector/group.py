@@ -20,7 +20,11 @@ ANSWER_MS = 5000
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """How to join a consumer group; see `settings.Kafka` for the fields."""
+    """How to join a consumer group; see `settings.Kafka` for the fields.
+
+    Attributes:
+        headers: The records' headers that are wanted.
+    """
 
     bootstrap_servers: str | Cluster
     topic: str
@@ -30,6 +34,7 @@ class Subscription:
     session_timeout_s: float = 45.0
     from_beginning: bool = True
     group_instance_id: str | None = None
+    headers: tuple[str, ...] = ()
 
     def client_options(self) -> dict[str, Any]:
         """Return what kafka-python calls these, and the defaults of its that do harm."""

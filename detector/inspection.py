@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 
 from detector.messages import rfc3339
+from detector.records import SEVERITIES, SILENT
 from detector.restore import Kept
-from detector.snapshot import JUDGED, MARK, SLAB, Entry, docket_of, number_of, read_entry
+from detector.snapshot import (
+    JUDGED,
+    MARK,
+    SLAB,
+    Entry,
+    docket_of,
+    number_of,
+    read_entry,
+    watched_of,
+)
 from detector.state import NEVER_US, PACE
 
 
@@ -59,7 +69,9 @@ def carried(kept: Kept) -> Iterator[Carried]:
         stream: row
         for key, entry in sorted(known.items(), key=lambda pair: pair[1].offset)
         if number_of(key, JUDGED) is not None and entry.offset > mark.offset
-        for stream, row in zip(entry.streams, docket_of(entry), strict=True)
+        for stream, row in zip(
+            entry.streams, zip(docket_of(entry), watched_of(entry), strict=True), strict=True
+        )
     }
     for key, entry in known.items():
         if number_of(key, SLAB) is not None:
@@ -68,11 +80,15 @@ def carried(kept: Kept) -> Iterator[Carried]:
 
 def _rows(entry: Entry, mark: Entry, later: dict[bytes, Any]) -> Iterator[Carried]:
     state = np.frombuffer(entry.state, "<f4").reshape(len(entry.streams), -1)
-    pace, docket = np.frombuffer(entry.pace, PACE), docket_of(entry)
+    pace, docket, watched = np.frombuffer(entry.pace, PACE), docket_of(entry), watched_of(entry)
     for row, stream in enumerate(entry.streams):
         if not stream:
             continue
         last_us = int(pace["last_us"][row])
+        judged, heard = later.get(stream, (docket[row], watched[row]))
+        judge = {kind: _memory(judged[k]) for k, kind in enumerate(entry.kinds)}
+        if heard["silent"]:
+            judge[SILENT] = {"open": True, "since": rfc3339(int(heard["heard_us"]))}
         yield Carried(
             stream.decode(),
             entry.partition,
@@ -80,18 +96,17 @@ def _rows(entry: Entry, mark: Entry, later: dict[bytes, Any]) -> Iterator[Carrie
             entry.model,
             None if last_us == NEVER_US else rfc3339(last_us),
             int(pace["seen"][row]),
-            {
-                kind: _memory(later.get(stream, docket[row])[k])
-                for k, kind in enumerate(entry.kinds)
-            },
+            judge,
             state[row].tolist(),
         )
 
 
 def _memory(docket: Any) -> dict[str, object]:  # noqa: ANN401 - numpy's record
     said: dict[str, object] = {
-        name: docket[name].item() for name in ("open", "critical", "run", "calm", "peak")
+        name: docket[name].item() for name in ("open", "run", "calm", "peak")
     }
+    if docket["open"]:
+        said["severity"] = SEVERITIES[docket["severity"]]
     if docket["open"] or docket["run"]:
         said["since"] = rfc3339(int(docket["since_us"]))
         said["since_offset"] = int(docket["since_offset"])

@@ -5,36 +5,46 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.artifact import Manifest
-from detector.records import US_PER_S, Bools, Floats, Ints
+from detector.records import US_PER_S, Bools, Floats, Ints, Shorts
 from detector.state import Docket
+
+# A reading is a warning, or critical, when normal ones score as high this much less often than
+# the opening level is exceeded.
+WARNING_FACTOR = 10.0
+CRITICAL_FACTOR = 100.0
+LASTING_S = 60
+# Of the squared residuals: a channel that carries more is alone. Then it may be its sensor.
+ALONE = 0.9
+INFO, WARNING, CRITICAL = range(3)  # indices into records.SEVERITIES
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When to say something, as levels of the score, [K] each.
+    """When to say something, as levels of the score, [K] each, or [B, K] for a tick.
 
     Attributes:
         open_level: A reading above it counts against its stream.
-        critical_level: Above it an alert is critical.
+        warning_level: Above it an alert is no mere `info`.
+        critical_level: Above it an alert is critical, once more than one channel or time says so.
         calm_level: A reading below it is quiet, however small the alert's peak.
         close_share: Of the alert's own peak; a reading below is quiet, too.
         open_after: Readings in a row above `open_level`, and the bar, that open an alert.
         close_after: Quiet readings in a row that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
+        lasting_us: An alert open for so long (event time) lasts.
     """
 
     open_level: Floats
+    warning_level: Floats
     critical_level: Floats
     calm_level: Floats
     close_share: float = 0.35
     open_after: int = 1
     close_after: int = 1
     cool_down_us: int = 0
+    lasting_us: int = LASTING_S * US_PER_S
 
 
-# A reading is critical when normal ones score as high this much less often than the opening
-# level is exceeded.
-CRITICAL_FACTOR = 100.0
 CALM = 0.75  # of normal readings score as high
 # What is told once must grow to be told again: just after an alert a stream must score so many
 # times what it closed with, falling to the opening level over so many readings.
@@ -50,6 +60,7 @@ def rules(
     open_after: int = 1,
     close_after: int = 1,
     cool_down_s: float = 0,
+    lasting_s: float = LASTING_S,
 ) -> Rules:
     """Turn an acceptable rate of false alarms into levels of the model's score.
 
@@ -60,6 +71,7 @@ def rules(
         open_after: See `Rules`.
         close_after: See `Rules`.
         cool_down_s: Seconds; see `Rules`.
+        lasting_s: Seconds; see `Rules`.
     """
     period_s = manifest.period_s
     allowed = [c.reading_probability(alarms_per_day, period_s) for c in manifest.calibration]
@@ -75,12 +87,14 @@ def rules(
 
     return Rules(
         levels(1),
+        levels(1 / WARNING_FACTOR),
         levels(1 / CRITICAL_FACTOR),
         np.array([c.level(CALM) for c in manifest.calibration], np.float32),
         close_share,
         open_after,
         close_after,
         int(cool_down_s * US_PER_S),
+        int(lasting_s * US_PER_S),
     )
 
 
@@ -91,7 +105,7 @@ class Verdicts:
     Attributes:
         docket: What the judge remembers from now on; `open` says who is in alert.
         opened: An alert begins with this reading.
-        escalated: An open alert became critical.
+        escalated: An open alert became more severe.
         closed: An alert ends with this reading.
     """
 
@@ -101,7 +115,7 @@ class Verdicts:
     closed: Bools
 
 
-def judge(
+def judge(  # noqa: PLR0913 - a tick's columns
     docket: Docket,
     score: Floats,
     ts_us: Ints,
@@ -110,6 +124,7 @@ def judge(
     seen: Ints,
     warm: Bools,
     restarted: Bools,
+    residual: Floats,
     rules: Rules,
 ) -> Verdicts:
     """Judge one tick.
@@ -122,6 +137,7 @@ def judge(
         seen: [B] readings since the stream (re)started, this one included.
         warm: [B] past warm-up; others never open an alert.
         restarted: [B] the stream starts afresh: what was open closes, its story is lost.
+        residual: [B, C] in standard deviations.
         rules: When to open and close.
 
     Returns:
@@ -150,18 +166,37 @@ def judge(
     calm = np.where(was_open & _quiet(score, after["peak"], rules), docket["calm"] + 1, 0)
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
-    critical = still & (after["peak"] > rules.critical_level)
+    lasting = ts - after["since_us"] >= rules.lasting_us
+    severity = _severity(after["peak"], _alone(residual), lasting, rules)
+    severity = still * np.maximum(severity, was_open * docket["severity"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)
     after["calm"] = np.where(closed, 0, calm)
     after["open"] = still
-    after["critical"] = critical
+    after["severity"] = severity
     after["quiet_until_us"] = np.where(closed, ts + rules.cool_down_us, docket["quiet_until_us"])
     bar = np.maximum(np.float32(HABIT) * score - rules.open_level, 0)
     after["bar"] = np.where(closed & ~lost, bar, lifted)
     after["barred_at"] = np.where(closed, seen[:, None], docket["barred_at"])
-    escalated = critical & was_open & ~docket["critical"]
+    escalated = was_open & (severity > docket["severity"])
     return Verdicts(after, opened, escalated, closed)
+
+
+def _severity(peak: Floats, alone: Bools, lasting: Bools, rules: Rules) -> Shorts:
+    """Return how severe alerts are, as indices into records.SEVERITIES, [B, K].
+
+    By how rare the peak is; but critical only once it lasts or more than one channel says so,
+    and what lasts is a warning at the least.
+    """
+    rarity = (peak > rules.warning_level).astype(np.int8) + (peak > rules.critical_level)
+    doubted = alone & ~lasting & (rarity == CRITICAL)
+    return np.asarray(np.where(doubted, WARNING, np.maximum(rarity, lasting)), np.int8)
+
+
+def _alone(residual: Floats) -> Bools:
+    """Return where one channel carries the residual [B, C], [B, 1]."""
+    weight = residual.astype(np.float64) ** 2
+    return np.asarray(weight.max(axis=1) > ALONE * weight.sum(axis=1))[:, None]
 
 
 def _quiet(score: Floats, peak: Floats, rules: Rules) -> Bools:

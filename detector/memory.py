@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detector.artifact import Manifest
-from detector.state import grown, row_bytes, slab_rows
+from detector.ring import reading_bytes, ring_depth
+from detector.slab import grown, slab_rows
+from detector.state import row_bytes
 
 ID_BYTES = 33  # of a bytes object, beside its text
 INT_BYTES = 32
@@ -22,12 +24,14 @@ class Memory:
         table: Of the stream ids and the tables that find their rows.
         checkpoint: More, while the largest partition's state is written.
         row: Of one stream's row.
+        ring: Of its last readings, in the row.
     """
 
     state: int
     table: int
     checkpoint: int
     row: int
+    ring: int
 
     @property
     def held(self) -> int:
@@ -35,7 +39,9 @@ class Memory:
         return self.state + self.table
 
 
-def memory(manifest: Manifest, streams: int, partitions: int = 1, id_bytes: int = 24) -> Memory:
+def memory(
+    manifest: Manifest, streams: int, partitions: int = 1, id_bytes: int = 24, before: int = 0
+) -> Memory:
     """Return the memory of streams that are spread evenly over partitions.
 
     Args:
@@ -43,13 +49,17 @@ def memory(manifest: Manifest, streams: int, partitions: int = 1, id_bytes: int 
         streams: All of them.
         partitions: That one process holds.
         id_bytes: Length of a stream's id.
+        before: Readings that an opening shows of the time before it (judge.readings_before).
     """
     width, kinds = manifest.state_width, len(manifest.kinds)
-    each, row = -(-streams // partitions), row_bytes(width, kinds)
-    state = _rows(each, slab_rows(width, kinds)) * row * partitions
+    channels = len(manifest.channels)
+    depth = ring_depth(channels, before)
+    each, row = -(-streams // partitions), row_bytes(width, kinds, channels, depth)
+    state = _rows(each, slab_rows(row_bytes(width, kinds))) * row * partitions
     identity = -(-(ID_BYTES + id_bytes) // ALIGNMENT) * ALIGNMENT
     table = sys.getsizeof(dict.fromkeys(range(each))) + 9 * each + (identity + INT_BYTES) * each
-    return Memory(state, table * partitions, each * row, row)
+    ring = depth * reading_bytes(channels)
+    return Memory(state, table * partitions, each * row, row, ring)
 
 
 def _rows(streams: int, slab: int) -> int:

@@ -8,13 +8,15 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.engine import Trace
-from detector.records import US_PER_S, Alert, BadRecord, Chunk, Message, Readings
+from detector.overrides import Mute
+from detector.records import BUDGET, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
 
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
 
 # A dead letter must fit where its original did not: brokers accept 1 MiB unless told otherwise.
 DEAD_LETTER_BYTES = 900_000  # key and value
 DEAD_LETTER_KEY_BYTES = 100_000
+HEADER_BYTES = 4096  # of one that a mapping asks for; a longer one is left out
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,9 +42,7 @@ def alert_body(alert: Alert) -> dict[str, object]:
         "opened_at": rfc3339(alert.opened_us),
         "at": rfc3339(alert.at_us),
         "score": alert.score,
-        "probability": alert.probability,
         "threshold": alert.threshold,
-        "channels": [channel._asdict() for channel in alert.channels],
         "model": {"name": alert.model, "version": alert.version},
         "source": {
             "topic": alert.partition.topic,
@@ -50,6 +50,18 @@ def alert_body(alert: Alert) -> dict[str, object]:
             "offset": alert.offset,
         },
     }
+    if alert.probability is not None:
+        body["probability"] = alert.probability
+        body["channels"] = [channel._asdict() for channel in alert.channels]
+    if alert.kind == BUDGET:
+        body["streams"] = alert.streams
+    if alert.change is not None:
+        body["change"] = alert.change._asdict()
+    if alert.before is not None:
+        body["before"] = {
+            "at": [rfc3339(ts_us) for ts_us in alert.before.at_us],
+            "values": alert.before.values,
+        }
     if alert.status == "close":
         body["peak"] = alert.peak
         body["duration_s"] = (alert.at_us - alert.opened_us) / US_PER_S
@@ -57,8 +69,11 @@ def alert_body(alert: Alert) -> dict[str, object]:
     return body
 
 
-def alert_message(alert: Alert, topic: str) -> Message:
-    """Return an alert as a record: keyed by its stream, CloudEvents 1.0 in binary mode."""
+def alert_message(alert: Alert, topic: str, mute: Mute | None = None) -> Message:
+    """Return an alert as a record: keyed by its stream, CloudEvents 1.0 in binary mode.
+
+    What mutes it, if anything does, stands in the body and as an extension in the headers.
+    """
     source = f"/{alert.partition.topic}/{alert.partition.number}"
     headers = {
         "ce_specversion": "1.0",
@@ -69,12 +84,18 @@ def alert_message(alert: Alert, topic: str) -> Message:
         "ce_subject": alert.stream,
         "content-type": "application/json",
     }
+    body = alert_body(alert)
+    if mute is not None:
+        headers["ce_muted"] = "true"
+        body["muted"] = {"until": mute.until, "by": mute.by, "why": mute.why}
     encoded = tuple((name, value.encode()) for name, value in headers.items())
-    return Message(topic, alert.stream.encode(), _encode(alert_body(alert)), encoded)
+    return Message(topic, alert.stream.encode(), _encode(body), encoded)
 
 
 def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
     """Return a bad record as it came, with where it came from and why it is here in headers.
+
+    Of its own headers it keeps those that a mapping asks for.
 
     A key or value too large for a broker's default limit is cut, and a header says how long it
     was.
@@ -89,6 +110,8 @@ def dead_letter(bad: BadRecord, chunk: Chunk, topic: str) -> Message:
         ("detector_partition", str(chunk.partition.number).encode()),
         ("detector_offset", str(int(chunk.offsets[bad.index])).encode()),
     ]
+    asked = ((name, column[bad.index]) for name, column in chunk.headers.items())
+    headers += [(name, one) for name, one in asked if one and len(one) <= HEADER_BYTES]
     if len(kept_key) < len(key):
         headers.append(("detector_key_bytes", str(len(key)).encode()))
     if len(kept_value) < len(value):

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import Severity, Status
+from detector.records import BUDGET, SILENT, Severity, Status
 from detector.restore import OUTCOMES
 from detector.scorer import Fate, What
 from detector.validate import REASONS
@@ -18,7 +18,8 @@ from detector.validate import REASONS
 # What the loop's time is divided into.
 Stage = Literal["poll", "restore", "replay", "decode", "score", "emit", "commit", "checkpoint"]
 # What is asked of the broker.
-Operation = Literal["poll", "restore", "deliver", "commit"]
+Operation = Literal["poll", "restore", "deliver", "commit", "control"]
+OVERRIDES = ("muted", "threshold")
 POSITIONS = ("read", "committed", "checkpointed")
 
 TIMES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -59,7 +60,9 @@ class Metrics:
             "detector_warming_readings_total", "Readings scored during warm-up, not alerted."
         )
         self.late = counter(
-            "detector_late_readings_total", "Readings not newer than their stream's last: dropped."
+            "detector_late_readings_total",
+            "Readings (of the long layout: values) not newer than their stream's (tag's) last: "
+            "dropped.",
         )
         self.duplicates = counter(
             "detector_duplicate_readings_total", "Late readings with the very time of the last."
@@ -82,16 +85,34 @@ class Metrics:
 
     def _output(self, table: Table, kinds: Sequence[str]) -> None:
         table.section = "What is said"
-        severities = get_args(Severity)
+        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET)
         self.alerts = table.counter(
-            "detector_alerts_total", "Alert messages sent: openings, escalations, closings.",
-            kind=kinds, severity=severities, status=get_args(Status),
+            "detector_alerts_total",
+            "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
+            kind=told, severity=severities, status=get_args(Status),
         )  # fmt: skip
+        self.withheld = table.counter(
+            "detector_withheld_alerts_total",
+            "Openings beyond judge.opens_per_hour: counted in a summary instead of told.",
+        )
         self.open_alerts = table.gauge(
-            "detector_open_alerts", "Alerts open now.", kind=kinds, severity=severities
+            "detector_open_alerts", "Alerts open now.", kind=told, severity=severities
         )
         self.alerting = table.gauge(
             "detector_alerting_streams", "Streams with at least one open alert."
+        )
+        self.muted_alerts = table.counter(
+            "detector_muted_alerts_total",
+            "Of the alert messages sent, those marked as muted by an operator.",
+        )
+        self.overrides = table.gauge(
+            "detector_overrides",
+            "What operators say of streams now: mutes in force, thresholds of their own. The same "
+            "on every replica.",
+            what=OVERRIDES,
+        )
+        self.bad_overrides = table.counter(
+            "detector_bad_overrides_total", "Records of the control topic that say nothing known."
         )
         self.rarity = table.distribution(
             "detector_score_rarity_decades",
@@ -99,6 +120,13 @@ class Metrics:
             "readings one in 100 is above 2, one in 1,000 above 3.",
             DECADES, kind=kinds,
         )  # fmt: skip
+        self.drift = table.gauge(
+            "detector_score_drift",
+            "How far recent scores are from those the model was calibrated on (population "
+            "stability index, fading by half in six hours): 0.25 is much; below 0 they are lower.",
+            model=(),
+            kind=kinds,
+        )
 
     def _time(self, table: Table) -> None:
         table.section = "How long it takes"
@@ -172,6 +200,11 @@ class Metrics:
             "detector_position_offset", "Next record to read, to commit, to checkpoint.",
             partition=(), position=POSITIONS,
         )  # fmt: skip
+        self.last_record = table.gauge(
+            "detector_last_record_timestamp_seconds",
+            "When the last record of a partition was read, by this process since its start.",
+            partition=(),
+        )
         self.commits = table.counter("detector_commits_total", "Commits acknowledged.")
         self.units = table.counter(
             "detector_deliveries_total", "Commits that said something or kept state."
@@ -193,6 +226,10 @@ class Metrics:
             "detector_broker_errors_total",
             "Attempts that the broker did not answer; each is made again.",
             operation=get_args(Operation),
+        )
+        self.registry_errors = table.counter(
+            "detector_registry_errors_total",
+            "Attempts that the schema registry did not answer; each is made again.",
         )
         self.rebalances = table.counter("detector_rebalances_total", "Polls that moved partitions.")
         self.lost_partitions = table.counter(

@@ -12,7 +12,6 @@ from detector.recorder import Recorder
 from detector.records import Chunk, Partition, Polled
 from detector.restore import made_by
 from detector.scorer import Scorer
-from detector.snapshot import Origin
 from detector.source import Source
 
 # How long a turn waits for kept state, or for records while there is kept state to read.
@@ -62,7 +61,7 @@ class Ownership:
     @property
     def streams(self) -> int:
         """How many streams there are in all of them."""
-        return sum(len(held.arena) for held in self.held.values())
+        return sum(held.streams for held in self.held.values())
 
     def move(self, polled: Polled) -> None:
         """Forget what went, begin to load what came."""
@@ -127,7 +126,7 @@ class Ownership:
 
     def _await(self, partition: Partition, went_back_to: int | None = None) -> None:
         scorer, now_s = self.scorers[0], self._clock.monotonic_s()
-        origin = Origin(scorer.manifest, partition)
+        origin = scorer.origin(partition)
         self.held[partition] = Held(origin, now_s, scorer, went_back_to=went_back_to)
 
     def _begin_those_waiting(self) -> None:
@@ -159,7 +158,7 @@ class Ownership:
         version = made_by(held.kept)
         known = [one for one in self.scorers if one.manifest.version == version]
         held.scorer = (known or self.scorers)[0]
-        held.origin = Origin(held.scorer.manifest, partition)
+        held.origin = held.scorer.origin(partition)
         resumed = held.resume(now_s, self._keeping.interval_s)
         if resumed.outcome == "restored":
             self.ledger.begin(partition, resumed.start or 0, resumed.live_from)

@@ -11,11 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from detector.records import US_PER_S, Alert, Bounds, Message
+from detector.engine import Outcome
+from detector.records import US_PER_S, Bounds, Message
 from detector.restore import Kept, Resumed, Said, resume
 from detector.scorer import Scorer
 from detector.shadow import Shadow
-from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, Origin
+from detector.snapshot import ADOPTED, JUDGED, MARK, SLAB, TAGS, Origin
 from detector.state import DOCKET, Arena, Docket
 
 # Checkpoints of a member's partitions are spread over the interval: no two next to each other.
@@ -52,6 +53,7 @@ class Held:
         bounds: Of the input, once they are known.
         phase: See the module.
         arena: Its state, once it is loaded.
+        tags: What its streams keep between their values, in the long layout.
         live_from: Offset of the first record whose consequences are not said yet.
         due_s: When its next checkpoint is due, on the loop's stopwatch.
         went_back_to: The first offset of an input topic that was made anew; None otherwise.
@@ -65,6 +67,7 @@ class Held:
     kept: Kept = field(default_factory=Kept)
     phase: Literal["waiting", "loading", "replaying", "live"] = "waiting"
     arena: Arena = field(default_factory=lambda: Arena(0, 0))
+    tags: Arena = field(default_factory=lambda: Arena(0, 0))
     live_from: int = 0
     due_s: float = 0.0
     went_back_to: int | None = None
@@ -79,11 +82,17 @@ class Held:
         """The partition's number."""
         return self.origin.partition.number
 
+    @property
+    def streams(self) -> int:
+        """How many streams it has; in the long layout some of them had no reading yet."""
+        return max(len(self.arena), len(self.tags))
+
     def resume(self, now_s: float, interval_s: float) -> Resumed:
         """Make the arena from what was kept; return where to start."""
         resumed = resume(self.kept, self.origin, self.bounds, self.went_back_to)
         self.kept = Kept()
-        self.arena, self.live_from = resumed.arena, resumed.live_from
+        self.arena, self.tags = resumed.arena, resumed.tags
+        self.live_from = resumed.live_from
         self._said, self._slot, self._stale = resumed.said, resumed.slot, resumed.stale
         self._marked = resumed.outcome == "restored"
         self.phase = "replaying"
@@ -97,18 +106,20 @@ class Held:
         self._said = None
         return corrected
 
-    def succeed(self, scorer: Scorer, arena: Arena) -> "Held":
+    def succeed(self, scorer: Scorer, arena: Arena, tags: Arena) -> "Held":
         """Return it as another model has it; it is so when its checkpoint is delivered.
 
         Args:
             scorer: That model.
             arena: Its state: this one's, or another of which nothing was kept yet.
+            tags: What its streams keep between their values: this one's, or as above.
         """
-        left = range(arena.slabs, self.arena.slabs)
-        stale = self._stale | {b"%b%d" % (SLAB, number) for number in left}
+        if scorer.manifest.version != self.scorer.manifest.version:
+            tags.touch()  # all that is kept says whose it is
+        stale = self._stale | _left(SLAB, self.arena, arena) | _left(TAGS, self.tags, tags)
         return replace(
             self,
-            origin=Origin(scorer.manifest, self.origin.partition),
+            origin=scorer.origin(self.origin.partition),
             scorer=scorer,
             arena=arena,
             shadow=self.shadow if arena is self.arena else None,
@@ -126,22 +137,20 @@ class Held:
         self.checkpointed()  # now: what the first records touch is not in it
         return messages
 
-    def judged(self, topic: str, alerts: list[Alert], offset: int) -> list[Message]:
-        """Return what the judge decided of the alerts' streams, so that no replay can differ.
+    def judged(self, topic: str, outcome: Outcome, offset: int) -> list[Message]:
+        """Return what the judge decided, told or not, so that no replay can differ.
 
         Args:
             topic: The changelog.
-            alerts: That were said of records before `offset`.
+            outcome: Of the records before `offset`.
             offset: Of the next record.
         """
-        if not alerts:
+        streams = sorted(outcome.moved)
+        if not (streams or outcome.alerts):
             return []
-        streams = sorted({alert.stream.encode() for alert in alerts})
         messages = []
-        for start in range(0, len(streams), PORTION):
-            some = streams[start : start + PORTION]
-            docket = self.arena.take(self.arena.rows(some)).docket
-            value = self.origin.judged(some, docket, offset)
+        for start in range(0, max(len(streams), 1), PORTION):
+            value = self.origin.judged(self.arena, streams[start : start + PORTION], offset)
             key = b"%b%d" % (JUDGED, self._slot)
             messages.append(Message(topic, key, value, partition=self.number))
             self._slot += 1
@@ -157,35 +166,44 @@ class Held:
         Returns:
             How many went.
         """
-        excess = -(-max(streams - keeping.max_streams, 0) * len(self.arena) // max(streams, 1))
-        since_us = max(self.arena.newest_us - keeping.ttl_us, 0)
+        excess = -(-max(streams - keeping.max_streams, 0) * self.streams // max(streams, 1))
+        left, idle_since_us = self.streams - excess, max(self.arena.newest_us - keeping.ttl_us, 0)
+        arenas = [self.arena, self.tags]
         if self.shadow is not None:
-            self.shadow.arena.evict(since_us, excess)
-        return self.arena.evict(since_us, excess)
+            arenas += [self.shadow.arena, self.shadow.tags]
+        gone = [arena.evict(idle_since_us, len(arena) - left) for arena in arenas]
+        return gone[0]
 
     def checkpoint(self, topic: str, offset: int) -> list[Message]:
         """Return the records that make the changelog's state that before record `offset`.
 
         Call `checkpointed` when they are delivered.
         """
-        kept: dict[bytes, bytes | None] = {}
-        adopted = list(self.arena.adopted.items())
+        kinds, kept = self.origin.manifest.kinds, dict[bytes, bytes | None]()
+        adopted = [(stream, kinds[k], id_) for (stream, k), id_ in self.arena.adopted.items()]
+        adopted += sorted((*key, "") for key in self.arena.withheld)
         # Before the rows that they explain: at least once, a crash may leave only a part.
         for start in range(0, len(adopted), PORTION):
             some = adopted[start : start + PORTION]
             kept[b"%b%d" % (ADOPTED, start // PORTION)] = self.origin.adopted(offset, some)
-        for slab in self.arena.touched():
-            alive = any(slab.streams)
-            value = self.origin.slab(slab, offset) if alive else None
-            kept[b"%b%d" % (SLAB, slab.number)] = value
+        for prefix, arena in ((SLAB, self.arena), (TAGS, self.tags)):
+            for slab in arena.touched():
+                value = self.origin.slab(slab, offset) if any(slab.streams) else None
+                kept[b"%b%d" % (prefix, slab.number)] = value
         kept |= dict.fromkeys(sorted(self._stale - kept.keys() - {MARK}))
-        kept[MARK] = self.origin.mark(offset)
+        kept[MARK] = self.origin.mark(offset, self.arena.clock, self.arena.tally)
         return [Message(topic, key, value, partition=self.number) for key, value in kept.items()]
 
     def checkpointed(self) -> None:
         """Note that the last checkpoint is delivered."""
         self.arena.settle()
+        self.tags.settle()
         self._slot, self._stale, self._marked = 0, frozenset(), True
+
+
+def _left(prefix: bytes, before: Arena, now: Arena) -> set[bytes]:
+    """Return the keys of slabs that there are no more."""
+    return {b"%b%d" % (prefix, number) for number in range(now.slabs, before.slabs)}
 
 
 def alerting(held: list[Held], kinds: int) -> Docket:

@@ -2,12 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from detector.clock import Clock
 from detector.errors import ConnectionLost
 from detector.metrics import Operation
-from detector.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -16,10 +15,26 @@ LONGEST_PAUSE_S = 10.0
 NEVER = threading.Event()
 
 
+class Witness(Protocol):
+    """Whoever is told of outages."""
+
+    def lost(self, why: Exception, operation: Operation) -> None:
+        """The broker did not answer."""
+        ...
+
+    def answered(self) -> None:
+        """The broker answered."""
+        ...
+
+    def beat(self) -> None:
+        """The loop makes progress, if only by waiting."""
+        ...
+
+
 class Patience:
     """Waits out outages; less and less patient once it is asked to stop."""
 
-    def __init__(self, recorder: Recorder, clock: Clock, shutdown_s: float) -> None:
+    def __init__(self, recorder: Witness, clock: Clock, shutdown_s: float) -> None:
         """Tell `recorder` of outages; give up `shutdown_s` after `stop`."""
         self._recorder = recorder
         self._clock = clock

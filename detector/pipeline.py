@@ -7,7 +7,6 @@ from detector.changelog import Changelog
 from detector.clock import Clock
 from detector.decode import decode
 from detector.delivery import Delivery
-from detector.engine import Engine
 from detector.errors import Displaced, MembershipLost
 from detector.limit import DeadLetters
 from detector.messages import alert_message, dead_letter, score_messages
@@ -16,10 +15,11 @@ from detector.partitions import Held, Keeping
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
+from detector.schemas import Schemas, understood
 from detector.scorer import Scorer
 from detector.source import Source
+from detector.steering import Steering
 from detector.succession import Outside, Succession
-from detector.validate import Format
 
 RELIEF_S = 1.0  # between two evictions while there are too many streams
 
@@ -61,18 +61,19 @@ class Pipeline:
         *,
         source: Source,
         changelog: Changelog | None,
-        engine: Engine,
+        scorer: Scorer,
         delivery: Delivery,
-        form: Format,
         topics: Topics,
         keeping: Keeping,
         limit: DeadLetters,
         recorder: Recorder,
         clock: Clock,
         timing: Timing,
+        steering: Steering,
+        schemas: Schemas | None = None,
         outside: Outside | None = None,
     ) -> None:
-        """Wire the stages."""
+        """Wire the stages; without schemas, records name none."""
         self._source = source
         self._delivery = delivery
         self._topics = topics
@@ -81,10 +82,10 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clock
         self._timing = timing
+        self._schemas = schemas
+        self._steering = steering
         self._patience = Patience(recorder, clock, timing.shutdown_s)
-        self._owned = Ownership(
-            source, changelog, self._patience, recorder, clock, keeping, Scorer(engine, form)
-        )
+        self._owned = Ownership(source, changelog, self._patience, recorder, clock, keeping, scorer)
         self._succession = Succession(
             self._owned, outside, recorder.announcements, clock, limit, topics.shadow
         )
@@ -119,7 +120,8 @@ class Pipeline:
         """Do one unit of work: all that one poll causes, up to its commit."""
         self._check_membership(polled)
         self._owned.move(polled)
-        self._owned.load()
+        if self._steering.look(waiting=bool(self._owned.loading)):
+            self._owned.load()
         messages: list[Message] = []
         for chunk in polled.chunks:
             messages += self._process(chunk)
@@ -136,7 +138,13 @@ class Pipeline:
 
     def _poll(self) -> Polled:
         with self._recorder.timed("poll"):
-            return self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            polled = self._source.poll(LOAD_TIMEOUT_S if self._owned.loading else None)
+            if self._schemas is None:
+                return polled
+            polled = understood(polled, self._source, self._schemas)
+            if polled.chunks or polled.revoked or polled.lost:
+                self._recorder.understood()
+            return polled
 
     def _check_membership(self, polled: Polled) -> None:
         """End if partitions were lost because this process stood still.
@@ -171,7 +179,7 @@ class Pipeline:
     def _replay(self, held: Held, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
         with self._recorder.timed("replay"):
-            readings = decode(chunk, held.scorer.form).readings
+            readings = decode(chunk, held.scorer.form, held.tags).readings
             outcome = held.scorer.engine.run(held.arena, readings, chunk.partition)
             self._succession.warm(held, chunk, readings)
         self._ledger.note_read(chunk.partition, chunk.next_offset)
@@ -183,7 +191,7 @@ class Pipeline:
         if changelog:
             messages += held.first_mark(changelog, int(chunk.offsets[0]))
         with self._recorder.timed("decode"):
-            decoded = decode(chunk, held.scorer.form)
+            decoded = decode(chunk, held.scorer.form, held.tags)
         self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._recorder.timed("score"):
             trace = topics.scores is not None or self._succession.compares(held)
@@ -193,13 +201,16 @@ class Pipeline:
             messages += self._succession.beside(held, chunk, decoded.readings, outcome)
         self._ledger.note_read(partition, chunk.next_offset)
         self._recorder.scored(chunk, decoded, outcome, held.scorer.manifest)
-        messages += [alert_message(alert, topics.alerts) for alert in outcome.alerts]
+        messages += [
+            alert_message(alert, topics.alerts, self._steering.mute(alert))
+            for alert in outcome.alerts
+        ]
         messages += [dead_letter(bad, chunk, topics.dead_letters) for bad in decoded.bad]
         if topics.scores is not None and outcome.trace is not None:
             about = held.scorer.manifest
             messages += score_messages(decoded.readings, outcome.trace, about, topics.scores)
         if changelog:
-            messages += held.judged(changelog, outcome.alerts, chunk.next_offset)
+            messages += held.judged(changelog, outcome, chunk.next_offset)
         return messages
 
     # What is kept -----------------------------------------------------------------------

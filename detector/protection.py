@@ -15,11 +15,17 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _found(path: Path) -> Path:
-    """Find a file; a bare name is looked for among systemd's credentials first."""
+def _located(path: Path) -> Path:
+    """Return where a file is; a bare name is looked for among systemd's credentials first."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder and len(path.parts) == 1 and (Path(folder) / path).is_file():
-        path = Path(folder) / path
+        return Path(folder) / path
+    return path
+
+
+def _found(path: Path) -> Path:
+    """Find a file; see `_located`."""
+    path = _located(path)
     if not path.is_file():
         msg = f"expected a file {path}, saw none that this user can see"
         raise ValueError(msg)
@@ -27,6 +33,8 @@ def _found(path: Path) -> Path:
 
 
 File = Annotated[Path, AfterValidator(_found)]
+# One that only another process, which shares the settings, must find.
+Place = Annotated[Path, AfterValidator(_located)]
 Hidden = Annotated[SecretStr, Field(min_length=1)]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 

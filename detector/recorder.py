@@ -12,18 +12,21 @@ import structlog
 from detector.announcements import Announcements
 from detector.artifact import Manifest
 from detector.clock import Clock
+from detector.drift import Drift
 from detector.engine import Outcome
+from detector.errors import RegistryLost
 from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
 from detector.partitions import Held, alerting
-from detector.records import US_PER_S, Chunk, Ints, Partition, Polled
+from detector.records import SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL_S = 5.0
+LONGEST_EXEMPLAR = 64  # characters of a stream's id; all labels together may have 128
 GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every poll
 
 
@@ -36,7 +39,8 @@ class Recorder:
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._calibration = manifest.calibration
+        self._kinds = manifest.kinds
+        self._drift: dict[str, tuple[Manifest, Drift]] = {}  # by the model's version
         self._away = False
         self._delayed: set[Partition] = set()
         self._told: set[Partition] = set()
@@ -50,7 +54,10 @@ class Recorder:
         self._metrics.progress.set(self._clock.now_s())
 
     def lost(self, why: Exception, operation: Operation) -> None:
-        """The broker does not answer; one line an outage, not one an attempt."""
+        """The broker or the registry does not answer; one line an outage, not one an attempt."""
+        if isinstance(why, RegistryLost):
+            self._registry_lost(why)
+            return
         self._metrics.broker_errors.labels(operation).inc()
         if not self._away:
             self._metrics.connection_losses.inc()
@@ -66,6 +73,20 @@ class Recorder:
         self._away = False
         self._health.connected = True
         self._metrics.connected.set(1)
+
+    def understood(self) -> None:
+        """The schemas are known that records were written with, or these are others' now."""
+        if not self._health.registry:
+            log.info("schema registry answers")
+        self._health.registry = True
+
+    def _registry_lost(self, why: RegistryLost) -> None:
+        """The registry does not answer; the broker did, or nobody would have asked it."""
+        if self._health.registry:
+            self.answered()
+            log.warning("schema registry away, trying again", why=str(why))
+        self._health.registry = False
+        self._metrics.registry_errors.inc()
 
     def settled(self, loading: int) -> None:
         """The group has assigned us our partitions, be it none; some are not restored yet."""
@@ -136,11 +157,12 @@ class Recorder:
         """What came of a chunk's records; `manifest` says what their scores mean."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
+        metrics.last_record.labels(str(chunk.partition.number)).set(self._clock.now_s())
         metrics.poll_records.observe(len(chunk.values))
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
-        metrics.late.inc(outcome.late)
-        metrics.duplicates.inc(outcome.duplicates)
+        metrics.late.inc(outcome.late + decoded.late)
+        metrics.duplicates.inc(outcome.duplicates + decoded.duplicates)
         metrics.gaps.inc(outcome.gaps)
         metrics.starts.inc(outcome.restarted)
         metrics.unknown_values.inc(decoded.unknown_values)
@@ -148,12 +170,15 @@ class Recorder:
         for bad in decoded.bad:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
+        metrics.withheld.inc(outcome.withheld)
         for alert in outcome.alerts:
-            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc()
+            told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
+            metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)
             log.info("alert", stream=alert.stream, status=alert.status, score=round(alert.score, 3))
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
+            self._drift_of(manifest).add(score, self._clock.monotonic_s())
             for k, calibration in enumerate(manifest.calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
             self._ts_us += outcome.ts_us
@@ -207,6 +232,7 @@ class Recorder:
         metrics.streams.set(sum(len(arena) for arena in arenas))
         metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
         self._gauge_alerts(list(held.values()))
+        self._gauge_drift({one.scorer.manifest.version for one in held.values()})
         for partition in self._told - held.keys():  # not all: a scrape could come in between
             self._forget(partition)
         self._told = set(held)
@@ -220,19 +246,37 @@ class Recorder:
                     metrics.position.labels(number, name).set(offset)
 
     def _gauge_alerts(self, held: list[Held]) -> None:
-        dockets = alerting(held, len(self._calibration))
+        dockets = alerting(held, len(self._kinds))
         self._metrics.alerting.set(len(dockets))
-        critical = np.count_nonzero(dockets["open"] & dockets["critical"], axis=0)
-        warning = np.count_nonzero(dockets["open"], axis=0) - critical
-        for k, calibration in enumerate(self._calibration):
-            gauge = self._metrics.open_alerts
-            gauge.labels(calibration.kind, "critical").set(int(critical[k]))
-            gauge.labels(calibration.kind, "warning").set(int(warning[k]))
+        for index, severity in enumerate(SEVERITIES):
+            so_many = np.count_nonzero(dockets["open"] & (dockets["severity"] == index), axis=0)
+            for k, kind in enumerate(self._kinds):
+                self._metrics.open_alerts.labels(kind, severity).set(int(so_many[k]))
+        silent = sum(one.arena.silent for one in held)
+        self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
+
+    def _drift_of(self, manifest: Manifest) -> Drift:
+        """Return how far a model's scores have drifted, beginning with its first ones."""
+        begun = (manifest, Drift(manifest.calibration, self._clock.monotonic_s()))
+        return self._drift.setdefault(manifest.version, begun)[1]
+
+    def _gauge_drift(self, judging: set[str]) -> None:
+        """Tell the drift of the models that judge, by their versions, and forget that of others."""
+        gauge = self._metrics.drift
+        for version in self._drift.keys() - judging:
+            manifest, _ = self._drift.pop(version)
+            for kind in manifest.kinds:
+                with suppress(KeyError):
+                    gauge.remove(manifest.name, kind)
+        for manifest, drift in self._drift.values():
+            for kind, now in zip(manifest.kinds, drift.now(), strict=True):
+                gauge.labels(manifest.name, kind).set(now)
 
     def _forget(self, partition: Partition) -> None:
         number = str(partition.number)
-        with suppress(KeyError):  # its lag was never known
-            self._metrics.lag.remove(number)
+        for gauge in (self._metrics.lag, self._metrics.last_record):
+            with suppress(KeyError):  # its lag was never known, or nothing was read
+                gauge.remove(number)
         for name in POSITIONS:
             with suppress(KeyError):
                 self._metrics.position.remove(number, name)

@@ -6,7 +6,7 @@ K kinds of evidence, S state width. Times are int64 microseconds since the epoch
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,13 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Shorts = npt.NDArray[np.int8]
 
 US_PER_S = 1_000_000
+
+# Kinds of alerts that are of no evidence.
+SILENT = "silent"  # a stream stopped
+BUDGET = "budget"  # a partition opened more alerts than it may tell of
 
 # Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
 ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
@@ -39,6 +44,7 @@ class Chunk:
         stamps_us: [R] int64, the records' own Kafka timestamps.
         keys: R keys, None where the producer sent none.
         values: R values, None for a tombstone.
+        headers: Of each that was asked for R values, None where a record has no such header.
     """
 
     partition: Partition
@@ -46,6 +52,7 @@ class Chunk:
     stamps_us: Ints
     keys: list[bytes | None]
     values: list[bytes | None]
+    headers: dict[str, list[bytes | None]] = field(default_factory=dict)
 
     @property
     def next_offset(self) -> int:
@@ -64,6 +71,7 @@ class Chunk:
             self.stamps_us[where],
             self.keys[where],
             self.values[where],
+            {name: column[where] for name, column in self.headers.items()},
         )
 
 
@@ -116,6 +124,38 @@ class Readings:
     x: Floats
     offset: Ints
 
+    def only(self, which: Bools) -> Self:
+        """Return those of the readings that [N] `which` marks, and their streams alone."""
+        used, stream = np.unique(self.stream[which], return_inverse=True)
+        return type(self)(
+            [self.streams[code] for code in used],
+            stream,
+            self.ts_us[which],
+            self.x[which],
+            self.offset[which],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Values of one channel each, as columns, in the order they were read.
+
+    Attributes:
+        streams: The distinct stream ids, as bytes.
+        stream: [N] int64, index into `streams`.
+        channel: [N] int64, index into the model's channels.
+        ts_us: [N] int64, event time.
+        value: [N] float32, engineering units, NaN where it is said to be missing.
+        offset: [N] int64, offset of the record that carried the value.
+    """
+
+    streams: list[bytes]
+    stream: Ints
+    channel: Ints
+    ts_us: Ints
+    value: Floats
+    offset: Ints
+
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
@@ -161,7 +201,27 @@ class ChannelValue(NamedTuple):
 
 
 Status = Literal["open", "update", "close"]
-Severity = Literal["warning", "critical"]
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # rising
+
+
+class ChannelChange(NamedTuple):
+    """A channel, and the kind of its change (change.Kind)."""
+
+    name: str
+    kind: str
+
+
+class Earlier(NamedTuple):
+    """Readings from before an opening, oldest first.
+
+    Attributes:
+        at_us: N event times.
+        values: N values of each channel, by name; None where it was missing.
+    """
+
+    at_us: tuple[int, ...]
+    values: dict[str, tuple[float | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +232,15 @@ class Alert:
         id: The same for every message about this event, and for every replay of it.
         at_us: Event time of the reading that caused this message.
         opened_us: Event time of the first reading that was out of the ordinary.
-        probability: How likely a normal reading scores this high.
+        score: Of that reading; of silence, its seconds.
+        probability: How likely a normal reading scores this high; None for silence.
         threshold: The score above which a reading counts against the stream.
         channels: Largest share of the residual first.
         peak: Highest score so far.
-        cause: Why it closed: `normal` again, or a `gap` after which nothing is known.
+        cause: Why it closed: `normal` again, a `gap` after which nothing is known, or `gone`.
+        change: Of one channel, where the last readings tell.
+        before: The last readings before an opening, where they are kept.
+        streams: Of a summary: some of those whose alerts were withheld.
     """
 
     id: str
@@ -187,7 +251,7 @@ class Alert:
     opened_us: int
     at_us: int
     score: float
-    probability: float
+    probability: float | None
     threshold: float
     channels: tuple[ChannelValue, ...]
     peak: float
@@ -196,6 +260,9 @@ class Alert:
     version: str
     partition: Partition
     offset: int
+    change: ChannelChange | None = None
+    before: Earlier | None = None
+    streams: tuple[str, ...] = ()
 
 
 def alert_id(

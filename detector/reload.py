@@ -21,7 +21,7 @@ from detector.trusted import load_trusted
 from detector.watched import Watched
 
 # What may change while it runs; all else waits for a restart.
-TABLES = ("judge", "dead_letter_limit", "reload")  # and a few single ones, see `settle`
+TABLES = ("dead_letter_limit", "reload")  # and a few single ones, see `settle`
 WARM_WIDTHS = (1, 64, 1024)  # streams a step; what a session allocates, it does with the first ones
 
 
@@ -206,12 +206,14 @@ def _model_files(path: Path | None) -> Watched:
 
 def settle(now: Settings, wanted: Settings) -> Settings:
     """Return the settings that run, with what may change as it is wanted."""
+    depth = {"readings_before": now.judge.readings_before}  # rings lie beside the state
     return now.model_copy(
         update={
             "model": wanted.model,
             "shadow": now.shadow.model_copy(update={"model": wanted.shadow.model}),
             "log": now.log.model_copy(update={"level": wanted.log.level}),
             **{name: getattr(wanted, name) for name in TABLES},
+            "judge": wanted.judge.model_copy(update=depth),
         }
     )
 

@@ -67,20 +67,29 @@ def score_file(
         msg = f"{target}: expected another file than the one to score"
         raise SettingsRejected(msg)
     manifest = engine.model.manifest
+    columns = columns_of(manifest, names)
+    parts = read_parts(source, columns, format_of(manifest), source.stem)
+    with TableFile(target) as table:
+        return replay(engine, parts, table.write, progress)
+
+
+def columns_of(manifest: Manifest, names: Mapping[str, str]) -> Columns:
+    """Return which column of a file is what, for a model; `names` as for `score_file`.
+
+    Raises:
+        SettingsRejected: If one of the names is none of the model's.
+    """
     channels = [channel.name for channel in manifest.channels]
     strangers = names.keys() - {"ts", "stream", *channels}
     if strangers:
         msg = f"expected columns of ts, stream, {', '.join(channels)}; saw {', '.join(strangers)}"
         raise SettingsRejected(msg)
-    columns = Columns(
+    return Columns(
         names.get("ts", "ts"),
         tuple(names.get(channel, channel) for channel in channels),
         names.get("stream", "stream") or None,
         {names.get(c.name, c.name): c.symbols for c in manifest.channels if c.symbols},
     )
-    parts = read_parts(source, columns, format_of(manifest), source.stem)
-    with TableFile(target) as table:
-        return replay(engine, parts, table.write, progress)
 
 
 def replay(

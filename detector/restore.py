@@ -10,19 +10,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.adoption import Entries, adopt, adopted, judged, numbered
-from detector.records import Bounds, Ints
+from detector.adoption import (
+    Entries,
+    adopt,
+    adopted,
+    clock_of,
+    each,
+    judged,
+    numbered,
+    rationed,
+)
+from detector.budget import Key, Tally
+from detector.records import Bools, Bounds, Ints
 from detector.snapshot import (
     ADOPTED,
     JUDGED,
     MARK,
     SLAB,
+    TAGS,
     Entry,
     Origin,
     docket_of,
     number_of,
     read_entry,
     slab_of,
+    watched_of,
 )
 from detector.state import DOCKET, Arena, Docket
 
@@ -60,14 +72,22 @@ class Said:
     Attributes:
         streams: [R] of the rows of `docket`.
         docket: [R, K] at the mark.
-        judged: Later ones, [K] each, by stream.
+        silent: [R] at the mark, who was told to be.
+        judged: Later dockets, [K] each, by stream.
+        hushed: Whether they were silent then, by stream.
+        withheld: Open alerts that nobody was told of.
+        tally: Of the partition.
         adopted: Ids of alerts that another model opened, at the mark; see `Arena`.
     """
 
     streams: list[bytes]
     docket: Docket
+    silent: Bools
     judged: dict[bytes, Docket]
-    adopted: dict[tuple[bytes, int], str] = field(default_factory=dict)
+    hushed: dict[bytes, bool]
+    withheld: set[Key]
+    tally: Tally
+    adopted: dict[tuple[bytes, int], str]
 
     def overrule(self, arena: Arena) -> int:
         """Correct the dockets of alerts that a replay opened or closed, and nobody was told of.
@@ -75,18 +95,29 @@ class Said:
         Returns:
             How many streams were corrected; none while model and settings are the same.
         """
+        arena.withheld, arena.tally = set(self.withheld), self.tally
         judged = arena.rows(list(self.judged))  # some may be new: their readings are bad now
         streams, now = arena.docket()
         want = np.zeros(now.shape, DOCKET)
         want[: len(self.docket)] = self.docket
         for stream, row in zip(self.judged, judged.tolist(), strict=True):
             want[row] = self.judged[stream]
-        wrong = (now["open"] != want["open"]) | (now["critical"] != want["critical"])
+        wrong = (now["open"] != want["open"]) | (now["severity"] != want["severity"])
         wrong |= want["open"] & (now["since_offset"] != want["since_offset"])
         rows: Ints = np.flatnonzero(wrong.any(axis=1) & np.array([bool(s) for s in streams], bool))
         arena.correct(rows, np.where(wrong[rows], want[rows], now[rows]))
         self._readopt(arena)
-        return len(rows)
+        return len(set(rows.tolist()) | set(self._hush(arena, streams, judged).tolist()))
+
+    def _hush(self, arena: Arena, streams: list[bytes], judged: Ints) -> Ints:
+        """Let those be silent who were told to be; return whose rows were corrected."""
+        watched, want = arena.watched(np.arange(len(streams))), np.zeros(len(streams), np.bool_)
+        want[: len(self.silent)] = self.silent
+        want[judged] = list(self.hushed.values())
+        rows: Ints = np.flatnonzero(watched["silent"] != want)
+        watched["silent"] = want
+        arena.watch(rows, watched[rows])
+        return rows
 
     def _readopt(self, arena: Arena) -> None:
         """Let ids of other models' alerts be known as long as these are open, and no longer."""
@@ -107,6 +138,7 @@ class Resumed:
 
     Attributes:
         arena: Its state.
+        tags: What its streams keep between their values.
         outcome: One of `OUTCOMES`.
         detail: For a person: why the state could not be used; empty where it was.
         start: Offset to read from; None: where the group stands.
@@ -117,6 +149,7 @@ class Resumed:
     """
 
     arena: Arena
+    tags: Arena
     outcome: str
     detail: str = ""
     start: int | None = None
@@ -149,29 +182,35 @@ def resume(kept: Kept, origin: Origin, bounds: Bounds, went_back_to: int | None 
         detail = f"expected offsets to rise, saw {went_back_to}: the input topic was made anew"
         outcome = "recreated"
     if outcome != "restored":
-        arena = _new_arena(origin)
+        arena = origin.new_arena()
         if _can_adopt(outcome, entries):
             adopt(arena, entries, origin, bounds)
         # To begin at the beginning nothing needs to be kept; to begin elsewhere, where that was.
         skips = outcome == "new" and bounds.first > bounds.start
         start = bounds.first if skips else went_back_to
-        return Resumed(arena, outcome, detail, start, stale=frozenset(entries))
+        return Resumed(arena, origin.new_tags(), outcome, detail, start, stale=frozenset(entries))
     mark = entries[MARK]
     assert isinstance(mark, Entry)  # noqa: S101 - by the verdict
-    loaded = _loaded(entries, origin)
-    if isinstance(loaded, str):
-        return Resumed(_new_arena(origin), "damaged", loaded, stale=frozenset(entries))
-    arena = loaded
+    arena, tags = origin.new_arena(), origin.new_tags()
+    damage = _load(arena, entries, SLAB) or _load(tags, entries, TAGS)
+    if damage:
+        empty, stale = origin.new_arena(), frozenset(entries)
+        return Resumed(empty, origin.new_tags(), "damaged", damage, stale=stale)
+    arena.clock = clock_of(mark)
     kinds = origin.manifest.kinds
-    arena.adopted = {
-        (s, kinds.index(k)): id_ for (s, k), id_ in adopted(entries, mark, mark.model).items()
-    }
+    known = adopted(entries, mark, mark.model)
+    arena.adopted = {(s, kinds.index(k)): id_ for (s, k), id_ in known.items() if id_}
+    arena.withheld, arena.tally = {key for key, id_ in known.items() if not id_}, mark.tally
     live_from = max(mark.offset, bounds.committed or 0)
     later = judged(entries, mark.offset, live_from)
-    rows = {s: row for _, e in later for s, row in zip(e.streams, docket_of(e), strict=True)}
+    rows = {s: row for _, e in later for s, row in each(e, docket_of(e))}
+    hushed = {s: bool(w) for _, e in later for s, w in each(e, watched_of(e)["silent"])}
     slot = 1 + max((n for n, _ in later), default=-1)
-    said = Said(*arena.docket(), rows, dict(arena.adopted))
-    return Resumed(arena, outcome, "", mark.offset, live_from, said, slot)
+    streams, docket = arena.docket()
+    silent = arena.watched(np.arange(len(streams)))["silent"]
+    untold, tally = rationed(entries, mark, live_from)
+    said = Said(streams, docket, silent, rows, hushed, untold, tally, dict(arena.adopted))
+    return Resumed(arena, tags, outcome, "", mark.offset, live_from, said, slot)
 
 
 def _verdict(entries: Entries, origin: Origin, bounds: Bounds) -> tuple[str, str]:
@@ -192,7 +231,7 @@ def _verdict(entries: Entries, origin: Origin, bounds: Bounds) -> tuple[str, str
 
 def _counts(key: bytes, entry: Entry | str, mark: Entry) -> bool:
     """Return whether an entry is part of the state that the mark, and what came since, make."""
-    if isinstance(entry, str) or number_of(key, SLAB) is not None:
+    if isinstance(entry, str):
         return True
     if number_of(key, ADOPTED) is not None:
         return entry.offset == mark.offset
@@ -221,16 +260,12 @@ def _misfits(mark: Entry, origin: Origin, bounds: Bounds) -> Iterator[tuple[str,
         yield "behind", f"{seen}: retention was faster"
 
 
-def _new_arena(origin: Origin) -> Arena:
-    return Arena(origin.manifest.state_width, len(origin.manifest.kinds))
-
-
-def _loaded(entries: Entries, origin: Origin) -> Arena | str:
-    arena = _new_arena(origin)
-    for number, entry in sorted(numbered(entries, SLAB), key=lambda pair: pair[0]):
-        slab = slab_of(number, entry, origin.manifest.state_width)
+def _load(arena: Arena, entries: Entries, prefix: bytes) -> str:
+    """Load an arena's slabs; return what is wrong with one, if anything is."""
+    for number, entry in sorted(numbered(entries, prefix), key=lambda pair: pair[0]):
+        slab = slab_of(number, entry, arena.width)
         if isinstance(slab, str):
             return slab
         arena.load(slab)
     arena.loaded()
-    return arena
+    return ""

@@ -11,6 +11,8 @@ from typing import Literal
 from detector.artifact import Manifest
 from detector.engine import Engine
 from detector.model import StepModel
+from detector.records import Partition
+from detector.snapshot import Origin
 from detector.validate import Format
 
 What = Literal["model", "candidate", "settings"]
@@ -25,15 +27,21 @@ class Scorer:
     Attributes:
         engine: The model with the rules that judge its scores.
         form: What a valid record is for it.
+        depth: Readings that the ring of a stream holds.
     """
 
     engine: Engine
     form: Format
+    depth: int = 0
 
     @property
     def manifest(self) -> Manifest:
         """What the model says of itself."""
         return self.engine.model.manifest
+
+    def origin(self, partition: Partition) -> Origin:
+        """Return what is said of a partition's state that this model makes."""
+        return Origin(self.manifest, partition, self.depth)
 
 
 def same_state(one: Manifest, other: Manifest) -> bool:

@@ -21,12 +21,15 @@ from pydantic_settings import (
 )
 
 from detector.errors import SettingsRejected
+from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
+from detector.relay_settings import Relay
 from detector.renewal import CONFIG_VARIABLE, Reload, Shadow
+from detector.telling import Judge
 
 PREFIX = "DETECTOR_"
 SEPARATOR = "__"
-SECRET = re.compile("password|token|secret")
+SECRET = re.compile("password|token|secret|url")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -56,28 +59,6 @@ class Kafka(KafkaSecurity):
         default=True,
         description="Where a new group starts: the oldest reading kept, or only new ones.",
     )
-
-
-class Input(Table):
-    """What a valid record is."""
-
-    max_value_bytes: int = Field(1 << 20, ge=64, le=1 << 28, description="Larger values are bad.")
-    max_stream_bytes: int = Field(256, ge=1, le=4096, description="Longer stream ids are bad.")
-    max_future_s: float = Field(
-        3600.0, ge=0, le=10**9, description="A reading further ahead of its record's time is bad."
-    )
-
-
-class Judge(Table):
-    """When to say something."""
-
-    false_alarms_per_stream_day: float = Field(
-        0.1, gt=0, le=1000, description="Openings a stream and day to accept on normal data."
-    )
-    open_after: int = Field(1, ge=1, le=10_000, description="Readings in a row that open an alert.")
-    close_share: float = Field(0.35, gt=0, lt=1, description="Of its peak; lower is quiet.")
-    close_after: int = Field(1, ge=1, le=100_000, description="Quiet readings that close it.")
-    cool_down_s: float = Field(0.0, ge=0, le=10**7, description="Pause (event time) after it.")
 
 
 class Output(Table):
@@ -124,6 +105,7 @@ class State(Table):
     topic: Topic | None = Field(
         None, description="Compacted topic that keeps state; None: the group's name and -state."
     )
+    control_topic: Topic | None = Field(None, description="Of mutes; None: group and -control.")
     max_streams: int = Field(
         1_000_000, ge=1, description="Beyond, the streams longest idle are forgotten."
     )
@@ -180,6 +162,7 @@ class Settings(BaseSettings):
     log: Log = Log()
     shadow: Shadow = Shadow()
     reload: Reload = Reload()
+    relay: Relay = Relay()
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
@@ -244,13 +227,18 @@ def state_topic(settings: Settings) -> str:
     return settings.state.topic or f"{settings.kafka.group}-state"
 
 
+def control_topic(settings: Settings) -> str:
+    """Return the topic of what operators say of streams."""
+    return settings.state.control_topic or f"{settings.kafka.group}-control"
+
+
 def fingerprint(settings: Settings) -> str:
     """Return a hash that tells apart replicas of one group that run on different settings.
 
     What each replica may have for itself does not count: its name, its port, its log, where its
     model lies, and a candidate beside it.
     """
-    own = dict.fromkeys(("model", "http", "log", "shadow", "reload"), True)
+    own = dict.fromkeys(("model", "http", "log", "shadow", "reload", "relay"), True)
     ours = settings.model_dump(mode="json", exclude={**own, "kafka": {"group_instance_id"}})
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -11,7 +11,7 @@ import numpy as np
 from detector.artifact import Manifest
 from detector.decode import decode
 from detector.engine import Outcome, Trace
-from detector.records import US_PER_S, Bools, Chunk, Doubles, Readings, alert_id
+from detector.records import SILENT, US_PER_S, Bools, Chunk, Doubles, Readings, alert_id
 from detector.scorer import Scorer
 from detector.snapshot import Origin
 from detector.state import DOCKET, Arena
@@ -42,16 +42,19 @@ class Shadow:
     Attributes:
         scorer: The model.
         arena: Its state.
+        tags: What the streams keep between their values, where it reads records otherwise.
     """
 
     scorer: Scorer
     arena: Arena
+    tags: Arena
 
     def run(self, chunk: Chunk, judging: Scorer, readings: Readings, *, trace: bool) -> Outcome:
         """Score a chunk; `readings` are those that `judging` has decoded of it."""
         if self.scorer.form != judging.form:
-            readings = decode(chunk, self.scorer.form).readings
-        return self.scorer.engine.run(self.arena, readings, chunk.partition, keep_trace=trace)
+            readings = decode(chunk, self.scorer.form, self.tags).readings
+        engine = self.scorer.engine.unlimited()
+        return engine.run(self.arena, readings, chunk.partition, keep_trace=trace)
 
     def is_warm(self, arena: Arena, judging: Manifest) -> bool:
         """Return whether hardly a stream would be alerted later if this model judged from now on.
@@ -84,18 +87,22 @@ class Shadow:
         mine, rules = self.arena, self.scorer.engine.rules
         names, docket = mine.docket()
         mine.correct(np.arange(len(names)), np.zeros(docket.shape, DOCKET))
-        mine.adopted = {}
+        mine.adopted, mine.clock, mine.tally = {}, arena.clock, arena.tally
+        mine.withheld = {key for key in arena.withheld if key[1] == SILENT}
+        if arena.clock is not None:
+            self._inherit(arena)
         names, told = arena.docket()
+        told["open"] &= ~_untold(arena, names, origin.manifest.kinds)
         some = np.flatnonzero((told["open"] | (told["quiet_until_us"] != 0)).any(axis=1))
         streams = [names[row] for row in some.tolist()]
         index, told = mine.rows(streams), told[some]
         docket = mine.take(index).docket
-        for name in ("open", "critical", "since_us", "since_offset"):
+        for name in ("open", "severity", "since_us", "since_offset"):
             docket[name] = np.where(told["open"], told[name], docket[name])
         docket["quiet_until_us"] = told["quiet_until_us"]
         # Its scores are on another scale: the least that such an alert has reached on ours.
-        above = np.nextafter(rules.critical_level, np.float32(np.inf))
-        peak = np.where(told["critical"], above, rules.open_level)
+        levels = np.stack([rules.open_level, rules.warning_level, rules.critical_level])
+        peak = np.take_along_axis(levels, told["severity"].astype(np.intp), axis=0)
         docket["peak"] = np.where(told["open"], peak, docket["peak"])
         mine.correct(index, docket)
         for b, k in np.argwhere(told["open"]).tolist():
@@ -108,6 +115,22 @@ class Shadow:
                 int(told["since_offset"][b, k]),
             )
         return mine
+
+    def _inherit(self, arena: Arena) -> None:
+        """Let silence and the partition's hour go on: they are of no model."""
+        names, pace = arena.paces()
+        rows = np.array([row for row, name in enumerate(names) if name], np.int64)
+        streams = [names[row] for row in rows.tolist()]
+        self.arena.inherit(streams, pace["last_us"][rows], arena.watched(rows))
+
+
+def _untold(arena: Arena, names: list[bytes], kinds: tuple[str, ...]) -> Bools:
+    """Return which open alerts nobody was told of, [R, K]: they end without a word."""
+    untold = np.zeros((len(names), len(kinds)), np.bool_)
+    for stream, kind in arena.withheld:
+        if kind in kinds:
+            untold[names.index(stream), kinds.index(kind)] = True
+    return untold
 
 
 def compare(judging: Scorer, live: Trace, beside: Scorer, shadow: Trace) -> Comparison | None:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.budget import Key, Tally
 from detector.records import Floats, Ints
+from detector.ring import Ring, reading_bytes
+from detector.silence import WATCH, Clock, Silence, Turn, Watched, follow
+from detector.slab import Slab, grown, slab_rows
 
 NEVER_US = np.iinfo(np.int64).min
 
@@ -17,7 +21,7 @@ PACE = np.dtype([("last_us", np.int64), ("seen", np.int64)])
 DOCKET = np.dtype(
     [
         ("open", np.bool_),
-        ("critical", np.bool_),
+        ("severity", np.int8),  # index into records.SEVERITIES
         ("run", np.int32),  # readings in a row above the opening level
         ("calm", np.int32),  # quiet readings in a row
         ("since_us", np.int64),  # event time of the run's first reading
@@ -31,12 +35,6 @@ DOCKET = np.dtype(
 
 Pace = npt.NDArray[np.void]
 Docket = npt.NDArray[np.void]
-
-GROWTH = 1.25  # how much larger the arrays become when they are full
-MOST_SLAB_ROWS = 64  # few enough that one busy stream costs little, many enough to write fast
-# A broker takes messages of 1 MiB unless told otherwise; a slab and its stream ids must fit.
-SLAB_BYTES = 900_000
-STREAM_BYTES = 4096  # the longest id that settings allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +54,6 @@ class Rows:
     docket: Docket
 
 
-@dataclass(frozen=True, slots=True)
-class Slab:
-    """Neighbouring rows as they are written to the changelog.
-
-    Attributes:
-        number: Which of the arena's slabs.
-        streams: [L] the stream of each row; empty where nobody has it.
-        model: [L, S].
-        pace: [L].
-        docket: [L, K].
-    """
-
-    number: int
-    streams: list[bytes]
-    model: Floats
-    pace: Pace
-    docket: Docket
-
-
 class Arena:
     """The rows of one partition: a stream is a row number, its state one float32 row.
 
@@ -87,19 +66,28 @@ class Arena:
         adopted: Ids of alerts that another model, or a state that is lost, has opened; by
             stream and kind.
         newest_us: Event time of the newest reading.
+        ring: The last readings of each row's stream.
+        clock: The partition's time, where streams are watched for silence.
+        tally: What the partition has opened in this hour.
+        withheld: Its open alerts that nobody was told of.
     """
 
-    def __init__(self, width: int, kinds: int) -> None:
-        """Start empty, for states [S = width] and K = kinds of evidence."""
+    def __init__(self, width: int, kinds: int, channels: int = 0, depth: int = 0) -> None:
+        """Start empty, for states [S = width], K = kinds of evidence, rings of `depth`."""
         self.adopted: dict[tuple[bytes, int], str] = {}
         self.newest_us = NEVER_US
-        self.slab_rows = slab_rows(width, kinds)
+        self.ring = Ring(channels, depth)
+        self.clock: Clock | None = None
+        self.tally = Tally()
+        self.withheld: set[Key] = set()
+        self.slab_rows = slab_rows(row_bytes(width, kinds))
         self._row_of: dict[bytes, int] = {}
         self._stream_of: list[bytes] = []
         self._free: list[int] = []
         self._model = np.zeros((0, width), np.float32)
         self._pace = np.zeros(0, PACE)
         self._docket = np.zeros((0, kinds), DOCKET)
+        self._watched = np.zeros(0, WATCH)
         self._touched = np.zeros(0, np.bool_)
 
     def __len__(self) -> int:
@@ -107,9 +95,15 @@ class Arena:
         return len(self._row_of)
 
     @property
+    def width(self) -> int:
+        """S, of a row's state."""
+        return self._model.shape[1]
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays, without the table of stream ids."""
-        return self._model.nbytes + self._pace.nbytes + self._docket.nbytes
+        arrays = (self._model, self._pace, self._docket, self._watched, self.ring)
+        return sum(array.nbytes for array in arrays)
 
     @property
     def slabs(self) -> int:
@@ -118,11 +112,16 @@ class Arena:
 
     @property
     def alerting(self) -> Docket:
-        """Copies of the dockets of streams with an open alert, [A, K]."""
-        somewhere = np.zeros(len(self._docket), np.bool_)
+        """Copies of the dockets of streams with an open alert or silent, [A, K]."""
+        somewhere = self._watched["silent"].copy()
         for k in range(self._docket.shape[1]):  # four times as fast as `any` over so short an axis
             somewhere |= self._docket["open"][:, k]
-        return self._docket[somewhere]
+        return np.asarray(self._docket[somewhere])
+
+    @property
+    def silent(self) -> int:
+        """How many streams were told to be silent."""
+        return int(np.count_nonzero(self._watched["silent"]))
 
     def rows(self, streams: list[bytes]) -> Ints:
         """Return the row of each stream, making one for a stream never seen."""
@@ -147,6 +146,39 @@ class Arena:
         self._docket[rows.index] = rows.docket
         self._touched[rows.index // self.slab_rows] = True
 
+    def listen(self, rows: Ints, ts_us: Ints, silence: Silence) -> list[Turn]:
+        """Note whose readings came, [N] rows and event times; return who fell silent, or is back.
+
+        In the partition's order, late readings included; see `silence.follow`.
+        """
+        if not len(rows):
+            return []
+        watched = self._watched[: len(self._stream_of)]
+        self.clock, turns = follow(watched, self.clock, rows, ts_us, silence)
+        touched = np.concatenate([rows, np.array([turn.row for turn in turns], np.int64)])
+        self._touched[touched // self.slab_rows] = True
+        return turns
+
+    def stream(self, row: int) -> bytes:
+        """Return whose a row is."""
+        return self._stream_of[row]
+
+    def watched(self, index: Ints) -> Watched:
+        """Copy what is known of the rhythm of streams [B]."""
+        return np.asarray(self._watched[index])
+
+    def watch(self, index: Ints, watched: Watched) -> None:
+        """Write what is known of the rhythm of streams [B]."""
+        self._watched[index] = watched
+        self._touched[index // self.slab_rows] = True
+
+    def inherit(self, streams: list[bytes], last_us: Ints, watched: Watched) -> None:
+        """Take the rhythm of streams [B]; of unknown ones also when they last spoke."""
+        rows = self.rows(streams)
+        unknown = self._pace["last_us"][rows] == NEVER_US
+        self._pace["last_us"][rows[unknown]] = last_us[unknown]
+        self.watch(rows, watched)
+
     def evict(self, idle_since_us: int, excess: int = 0) -> int:
         """Forget streams that were idle for long; never one with an open alert.
 
@@ -159,6 +191,7 @@ class Arena:
         """
         last_us = self._pace["last_us"]
         quiet = (last_us != NEVER_US) & ~self._docket["open"].any(axis=1)
+        quiet &= ~self._watched["silent"]
         gone = quiet & (last_us < idle_since_us)
         lacking = excess - int(np.count_nonzero(gone))
         if lacking > 0:
@@ -174,6 +207,7 @@ class Arena:
         self._pace[rows] = np.zeros(1, PACE)
         self._pace["last_us"][rows] = NEVER_US
         self._docket[rows] = np.zeros(1, DOCKET)
+        self._watched[rows] = np.zeros(1, WATCH)
         self._touched[rows // self.slab_rows] = True
         return len(rows)
 
@@ -182,6 +216,10 @@ class Arena:
     def touched(self) -> Iterator[Slab]:
         """Yield copies of the slabs that changed since `settle`, one at a time."""
         return map(self._slab, np.flatnonzero(self._touched).tolist())
+
+    def touch(self) -> None:
+        """Count all slabs as changed."""
+        self._touched[: self.slabs] = True
 
     def settle(self) -> None:
         """Note that what `touched` returned is kept."""
@@ -194,6 +232,8 @@ class Arena:
         where = slice(first, first + len(slab.streams))
         self._model[where], self._pace[where] = slab.model, slab.pace
         self._docket[where] = slab.docket
+        self._watched[where] = slab.watched
+        self.ring.load(where, slab.ring)
         self._stream_of += [b""] * (where.stop - len(self._stream_of))
         self._stream_of[where] = slab.streams
         table = self._row_of
@@ -227,6 +267,8 @@ class Arena:
             self._model[where].copy(),
             self._pace[where].copy(),
             self._docket[where].copy(),
+            self.ring.tobytes(where),
+            self._watched[where].copy(),
         )
 
     def _row(self, stream: bytes) -> int:
@@ -250,22 +292,12 @@ class Arena:
         self._pace.resize(capacity, refcheck=False)
         self._docket.resize((capacity, self._docket.shape[1]), refcheck=False)
         self._touched.resize(capacity // slab, refcheck=False)
+        self._watched.resize(capacity, refcheck=False)
+        self.ring.grow(capacity)
         self._pace["last_us"][before:] = NEVER_US
 
 
-def grown(before: int, needed: int, slab: int) -> int:
-    """Return how many rows arrays of `before` rows get so that they have at least `needed`."""
-    return -(-max(needed, int(before * GROWTH)) // slab) * slab
-
-
-def row_bytes(width: int, kinds: int) -> int:
-    """Return the bytes of one stream's row, for states [S = width] and K = kinds."""
-    return 4 * width + PACE.itemsize + kinds * DOCKET.itemsize
-
-
-def slab_rows(width: int, kinds: int) -> int:
-    """Return how many rows a slab has: a power of two, so that its message is small enough."""
-    rows = MOST_SLAB_ROWS
-    while rows > 1 and rows * (row_bytes(width, kinds) + STREAM_BYTES) > SLAB_BYTES:
-        rows //= 2
-    return rows
+def row_bytes(width: int, kinds: int, channels: int = 0, depth: int = 0) -> int:
+    """Return the bytes of one stream's row, for states [S = width], K = kinds and its ring."""
+    fixed = PACE.itemsize + kinds * DOCKET.itemsize + WATCH.itemsize
+    return 4 * width + fixed + depth * reading_bytes(channels)

@@ -107,8 +107,11 @@ class Succession:
         elif now is None or now.scorer is not wanted:
             # One model as a candidate and then as the next one, or under other settings.
             same = now is not None and same_state(now.scorer.manifest, wanted.manifest)
-            arena = now.arena if now is not None and same else wanted.engine.new_arena()
-            held.shadow = Shadow(wanted, arena)
+            if now is not None and same:
+                held.shadow = Shadow(wanted, now.arena, now.tags)
+            else:
+                origin = wanted.origin(held.origin.partition)
+                held.shadow = Shadow(wanted, origin.new_arena(), origin.new_tags())
         return held.shadow
 
     def _beside(self, judging: Scorer) -> Scorer | None:
@@ -160,7 +163,7 @@ class Succession:
         for held in left:
             coming = self._owned.scorers[0]
             if same_state(coming.manifest, held.scorer.manifest):
-                return held.succeed(coming, held.arena)
+                return held.succeed(coming, held.arena, held.tags)
         return self._warmed(left)
 
     def _left(self) -> list[Held]:
@@ -186,9 +189,15 @@ class Succession:
             late = now_s >= self._deadline_s
             if late or shadow.is_warm(held.arena, held.scorer.manifest):
                 self._announcements.goes_over(held, late=late)
-                return held.succeed(shadow.scorer, shadow.take_over(held.arena, held.origin))
+                return self._succeed(held, shadow)
         self._looked_s = now_s
         return None
+
+    @staticmethod
+    def _succeed(held: Held, shadow: Shadow) -> Held:
+        alike = shadow.scorer.form == held.scorer.form
+        tags = held.tags if alike else shadow.tags
+        return held.succeed(shadow.scorer, shadow.take_over(held.arena, held.origin), tags)
 
     def install(self, heir: Held) -> None:
         """Let a partition be as the next model has it."""

@@ -130,6 +130,23 @@ def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, input_topic: 
         raise SettingsRejected(msg)
 
 
+def ensure_control(bootstrap_servers: str | Cluster, topic: str) -> None:
+    """Make the control topic, compacted and of one partition, where it is missing.
+
+    Raises:
+        ConnectionLost: If the broker does not answer or does not let us.
+    """
+    try:
+        with _admin(bootstrap_servers) as admin:
+            if topic not in admin.list_topics():
+                options = {"num_partitions": 1, "configs": CHANGELOG_CONFIGS}
+                admin.create_topics({topic: options})
+    except TopicAlreadyExistsError:
+        pass  # another replica was faster
+    except KafkaError as error:
+        raise connection_lost(bootstrap_servers, error) from error
+
+
 def _admin(bootstrap_servers: str | Cluster) -> Any:  # noqa: ANN401 - the client ships no types
     probe(bootstrap_servers)
     options = client_options(bootstrap_servers)

@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 import numpy as np
 
 from detector.artifact import Manifest
+from detector.layout import Layout
 from detector.records import US_PER_S, BadRecord, Bools, Doubles, Floats, Ints, Readings
 
 REASONS = (
     "empty",  # no value at all, or an array without readings
     "too_large",  # more bytes than `max_value_bytes`
     "not_json",
+    "not_avro",  # not what the schema says that it names
+    "unknown_schema",  # one that the registry does not know, or that is none of Avro or JSON
     "schema",  # a field is missing or of the wrong type
     "arity",  # an array of values that is not as long as the channels
     "no_values",  # no channel of the model has a value
@@ -44,6 +47,7 @@ class Format:
         max_value_bytes: A larger value is not looked at.
         max_stream_bytes: A longer stream id is refused.
         max_future_us: How far a reading may be ahead of its record's timestamp.
+        layout: Where its parts are; None: as our own format has it.
     """
 
     channels: tuple[str, ...]
@@ -51,15 +55,16 @@ class Format:
     max_value_bytes: int = 1 << 20
     max_stream_bytes: int = 256
     max_future_us: int = 3600 * US_PER_S
+    layout: Layout | None = None
 
 
-def format_of(manifest: Manifest, **limits: int) -> Format:
-    """Return the format of a model's readings; `limits` are the last fields of `Format`."""
+def format_of(manifest: Manifest, layout: Layout | None = None, **limits: int) -> Format:
+    """Return the format of a model's readings; `limits` are the numbers of `Format`."""
     anything = (-np.inf, np.inf)
     bounds = tuple(channel.valid or anything for channel in manifest.channels)
     bounded = any(channel.valid for channel in manifest.channels)
     names = tuple(channel.name for channel in manifest.channels)
-    return Format(names, bounds if bounded else (), **limits)
+    return Format(names, bounds if bounded else (), layout=layout, **limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,16 @@ class Decoded:
         bad: At most one a record, by rising index.
         unknown_values: Values of channels that the model does not know, ignored.
         out_of_bounds: Values outside their channel's bounds, taken as missing.
+        late: In the long layout, values not newer than their tag's last, dropped.
+        duplicates: How many of these had its very time.
     """
 
     readings: Readings
     bad: list[BadRecord]
     unknown_values: int
     out_of_bounds: int
+    late: int = 0
+    duplicates: int = 0
 
 
 def encode_streams(
@@ -175,20 +184,12 @@ def without_faults(readings: Readings, record: Ints, faults: Faults) -> Readings
     """Return the readings whose records have no fault."""
     if not faults:
         return readings
-    good = ~np.isin(record, list(faults))
-    used, stream = np.unique(readings.stream[good], return_inverse=True)
-    return Readings(
-        [readings.streams[code] for code in used],
-        stream,
-        readings.ts_us[good],
-        readings.x[good],
-        readings.offset[good],
-    )
+    return readings.only(~np.isin(record, list(faults)))
 
 
 def _stream_fault(key: bytes | None, form: Format) -> str | None:
     if not key:
-        return "expected a stream id (the message key, or the stream column), saw none"
+        return "expected a stream id (the message key, a column, or what maps to it), saw none"
     if len(key) > form.max_stream_bytes:
         return f"expected a stream id of at most {form.max_stream_bytes} bytes, saw {len(key)}"
     try:

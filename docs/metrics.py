@@ -1,4 +1,4 @@
-"""Writes metrics.md, beside it, from the daemon's own table: `python docs/metrics.py`."""
+"""Writes metrics.md, beside it, from the daemon's own tables: `python docs/metrics.py`."""
 
 from itertools import groupby
 from pathlib import Path
@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 
 from detector.instruments import Row
 from detector.metrics import POSITIONS, Metrics
+from detector.relay.watch import RelayMetrics
 
 PAGE = Path(__file__).with_suffix(".md")
 # What every model of this release has.
@@ -17,7 +18,8 @@ HEAD = (
     "[`deploy/prometheus`](../deploy/prometheus) scrapes them, derives rates and alerts; "
     "[runbook.md](runbook.md) says what an alert means; [`deploy/grafana`](../deploy/grafana) "
     "draws them. This page is written by `python docs/metrics.py` from the table in "
-    "[`detector/metrics.py`](../detector/metrics.py).\n\n"
+    "[`detector/metrics.py`](../detector/metrics.py); what [the relay](relay.md) serves, on port "
+    "9109, from [`detector/relay/watch.py`](../detector/relay/watch.py).\n\n"
     "No label names a stream, so their number costs nothing here: a replica has {fixed} series, "
     "and {each} for each partition it holds. Which stream it is stands in the topic of alerts: "
     "[runbook.md](runbook.md#which-machine-is-it).\n\n"
@@ -42,7 +44,9 @@ def page() -> str:
     )
     head = HEAD.format(fixed=fixed, each=1 + len(POSITIONS))
     text = f"# Metrics\n\n{head}\n"
-    for section, rows in groupby(metrics.table.rows, key=lambda row: row.section):
+    relay = RelayMetrics("alertmanager or webhook")
+    every = metrics.table.rows + relay.table.rows
+    for section, rows in groupby(every, key=lambda row: row.section):
         text += f"\n## {section}\n\n| metric | type | labels | |\n| --- | --- | --- | --- |\n"
         text += "".join(f"{_line(row)}\n" for row in rows)
     return f"{text}\n{TAIL}\n"

@@ -27,7 +27,7 @@ BEGAN_S = 1_760_000_000
 FAR_OFF = 500.0  # bar; a broken sensor, which any model notices within readings
 
 
-def until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + timeout_s
     while not true():
@@ -167,6 +167,25 @@ class Daemon:
         self.stop(signal.SIGKILL)
         if self.process.stdout:
             self.process.stdout.close()
+
+
+def detector(
+    topics: Topics,
+    model: Path,
+    *arguments: str,
+    command: Sequence[str] = (sys.executable, "-m", "detector"),
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command with the settings of a test's daemon."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETECTOR_")}
+    environment |= {
+        "DETECTOR_MODEL": str(model),
+        "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": topics.servers,
+        "DETECTOR_KAFKA__TOPIC": topics.readings,
+        "DETECTOR_KAFKA__GROUP": f"group-{topics.readings}",
+    }
+    return subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def reading(ts_s: float, values: object) -> bytes:

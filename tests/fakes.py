@@ -8,6 +8,7 @@ import numpy as np
 
 from detector.artifact import Calibration, Channel, Golden, Manifest
 from detector.changelog import Loaded
+from detector.control import Heard
 from detector.errors import ConnectionLost, MembershipLost
 from detector.records import Bounds, Chunk, Floats, Message, Partition, Polled, Step
 
@@ -45,12 +46,16 @@ class MemoryBroker:
     notes: dict[Partition, str] = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
     kept: dict[int, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
+    control: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
     away: bool = False
     member: int = 0  # the generation of the group
     on_operation: Callable[[], object] = dict  # before and after each: may raise
 
     def check(self) -> None:
         self.on_operation()
+        self.answer()
+
+    def answer(self) -> None:
         if self.away:
             msg = "expected a broker, saw one that is away"
             raise ConnectionLost(msg)
@@ -162,6 +167,24 @@ class MemoryChangelog:
 
     def close(self) -> None:
         self._left = {}
+
+
+class MemoryControl:
+    """A `Control` over a `MemoryBroker`; a few records a read."""
+
+    def __init__(self, broker: MemoryBroker, records: int = 2) -> None:
+        self._broker = broker
+        self._records = records
+        self._next = 0
+
+    def read(self, timeout_s: float) -> Heard:
+        self._broker.answer()
+        records = self._broker.control[self._next : self._next + self._records]
+        self._next += len(records)
+        return Heard(records, self._next >= len(self._broker.control))
+
+    def close(self) -> None:
+        pass
 
 
 def as_chunk(partition: Partition, start: int, records: list[Record]) -> Chunk:

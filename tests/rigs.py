@@ -9,6 +9,7 @@ from fakes import (
     ManualClock,
     MemoryBroker,
     MemoryChangelog,
+    MemoryControl,
     MemorySink,
     MemorySource,
     Record,
@@ -24,18 +25,25 @@ from detector.judge import rules
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
 from detector.model import StepModel
+from detector.override_recorder import OverrideRecorder
+from detector.overrides import Overrides
 from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
 from detector.scorer import Lineup, News, Scorer
+from detector.silence import Silence
+from detector.steering import Steering
+from detector.thresholds import Thresholds
 from detector.validate import Format
 
 ZERO, ONE = Partition("readings", 0), Partition("readings", 1)
 
 
 TOPICS = Topics("alerts", "dead-letters")
+FORM = Format(("c0", "c1"))
 KEEPING = Keeping("state", interval_s=30)
+DEPTH = 3
 
 
 @dataclass
@@ -50,8 +58,11 @@ class Rig:
     about: Manifest = field(default_factory=manifest)
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
+    silence: Silence | None = None
+    opens_per_hour: int | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
+    form: Format = FORM
     model: StepModel | None = None  # in place of the stub
     news: list[News] = field(default_factory=list)  # from outside, while it runs
 
@@ -60,22 +71,24 @@ class Rig:
         self.told: list[str] = []
         self.metrics = Metrics(self.about.kinds)
         self.health = Health(self.clock, 60, self.told.append)
-        self.form = Format(("c0", "c1"))
         self.source = self.source_type(self.broker, self.max_poll_records)
         sink = self.sink_type(self.broker)
         promise = AtLeastOnce if self.guarantee == "at_least_once" else ExactlyOnce
+        self.overrides = Overrides()
+        self.control = MemoryControl(self.broker)
+        told = OverrideRecorder(self.metrics)
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            engine=self.scorer().engine,
+            scorer=self.scorer(),
             delivery=promise(self.source, sink),
-            form=self.form,
             topics=self.topics,
             keeping=self.keeping,
             limit=self.limit,
             recorder=Recorder(self.metrics, self.health, self.clock, self.about),
             clock=self.clock,
             timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
+            steering=Steering(self.control, self.overrides, told, self.clock),
             outside=self,
         )
 
@@ -85,7 +98,14 @@ class Rig:
 
     def scorer(self, model: StepModel | None = None, rate: float | None = None) -> Scorer:
         model = model or self.model or StubModel(self.about)
-        return Scorer(Engine(model, rules(model.manifest, rate or self.alarms_per_day)), self.form)
+        engine = Engine(
+            model,
+            rules(model.manifest, rate or self.alarms_per_day),
+            self.silence,
+            self.opens_per_hour,
+            Thresholds(self.overrides, partial(rules, model.manifest)),
+        )
+        return Scorer(engine, self.form, DEPTH)
 
     def line_up(
         self,

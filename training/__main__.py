@@ -89,7 +89,7 @@ def _compare(options: argparse.Namespace) -> int:
     name = read_config(options.data).name
     folder = options.output or Path("runs") / f"{name}-compared"
     folder.mkdir(parents=True, exist_ok=True)
-    comparison = compare(options.data, kinds, folder, options.seeds, print)
+    comparison = compare(options.data, kinds, folder, options.seeds, print, options.jobs)
     Console().print(comparison.table())
     print("\n".join(f"{name} was refused: {why}" for name, why in comparison.refused.items()))
     print(comparison.choose()[1])
@@ -208,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", type=Path, required=True, metavar="CONFIG.toml")
     sub.add_argument("--models", default=networks, help=f"kinds of network ({networks})")
     sub.add_argument("--seeds", type=_count, default=3, help="how often each is trained (3)")
+    sub.add_argument("--jobs", type=_count, default=1, help="processes (1)")
     sub.add_argument("--output", type=Path, help="folder for all runs (runs/NAME-compared)")
     sub = add("benchmark", benchmark.run, "play a public benchmark, as the daemon would run it")
     benchmark.add_options(sub)

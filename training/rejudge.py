@@ -6,12 +6,10 @@ from typing import Protocol
 import numpy as np
 
 from detector.artifact import Manifest
-from detector.judge import Rules, judge, rules
+from detector.judge import judge, rules
 from detector.records import Bools, Floats, Ints
+from detector.retrial import side_by_side
 from detector.state import DOCKET
-
-# False alarms a stream and day that one may ask for: two a decade.
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 class Scored(Protocol):
@@ -34,17 +32,6 @@ class Scored(Protocol):
         """The stream starts afresh."""
 
 
-def usable(manifest: Manifest, rates: Sequence[float] = RATES) -> list[float]:
-    """Return the rates that a level stands for: rarer than an alarm at every reading."""
-    return [
-        rate
-        for rate in rates
-        if all(
-            tail.reading_probability(rate, manifest.period_s) < 1 for tail in manifest.calibration
-        )
-    ]
-
-
 def rejudge(
     manifest: Manifest, tracks: Sequence[Scored], rates: Sequence[float]
 ) -> list[list[Bools]]:
@@ -60,7 +47,7 @@ def rejudge(
     """
     if not tracks or not rates:
         return [[] for _ in rates]
-    kinds, several = len(manifest.kinds), _side_by_side(manifest, rates)
+    kinds, several = len(manifest.kinds), side_by_side([rules(manifest, rate) for rate in rates])
     longest = np.argsort([-len(track.ts_us) for track in tracks], kind="stable")
     lengths = np.array([len(tracks[i].ts_us) for i in longest])
     first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -71,6 +58,7 @@ def rejudge(
     seen = _since_start(restarted, first)
     open_now = np.zeros((len(ts_us), kinds * len(rates)), np.bool_)
     docket = np.zeros((len(tracks), kinds * len(rates)), DOCKET)
+    nothing = np.zeros((len(tracks), 1), np.float32)
     # A rate is to the judge what a kind of evidence is: one more column. [B, K] -> [B, R K]
     for n in range(int(lengths[0])):
         alive = int(np.searchsorted(-lengths, -n))
@@ -83,6 +71,7 @@ def rejudge(
             seen=seen[row],
             warm=warm[row],
             restarted=restarted[row],
+            residual=nothing[:alive],  # only what is open matters here, not how severe it is
             rules=several,
         ).docket
         open_now[row] = docket[:alive]["open"]
@@ -101,17 +90,3 @@ def _since_start(restarted: Bools, first: Ints) -> Ints:
     row, begins = np.arange(len(restarted)), restarted.copy()
     begins[first] = True
     return row - np.maximum.accumulate(np.where(begins, row, 0)) + 1
-
-
-def _side_by_side(manifest: Manifest, rates: Sequence[float]) -> Rules:
-    """Return the rules of all rates as those of R K kinds, [R K] levels."""
-    each = [rules(manifest, rate) for rate in rates]
-    return Rules(
-        np.concatenate([one.open_level for one in each]),
-        np.concatenate([one.critical_level for one in each]),
-        np.concatenate([one.calm_level for one in each]),
-        each[0].close_share,
-        each[0].open_after,
-        each[0].close_after,
-        each[0].cool_down_us,
-    )

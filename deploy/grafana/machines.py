@@ -77,12 +77,13 @@ def _alerts() -> list[Panel]:
     return [
         coloured(
             stacked(lines("Open alerts", "By severity.", {"{{severity}}": by_severity})),
-            {"warning": WARN, "critical": BAD},
+            {"info": CALM, "warning": WARN, "critical": BAD},
         ).decimals(0),
         bars(
             lines(
                 "Alerts opened, by evidence",
-                "state: a machine is away from itself, and stays so. onset: something new began.",
+                "state: a machine is away from itself, and stays so. onset: something new began. "
+                "silent: no readings come.",
                 {"{{kind}}": told},
             )
         ),

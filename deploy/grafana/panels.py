@@ -262,7 +262,8 @@ def _titled(panel: Made, title: str, says: str) -> Made:
 
 
 def _query(query: str, legend: str) -> prometheus.Dataquery:
-    return prometheus.Dataquery().expr(query).legend_format(legend).range().datasource(SOURCE)
+    made = prometheus.Dataquery().expr(query).legend_format(legend).range().datasource(SOURCE)
+    return made.exemplar(True) if "detector_alerts_total" in query else made
 
 
 def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:

@@ -1,8 +1,9 @@
 """Breaks the daemon in every way we know, and looks whether anybody could tell.
 
 `make chaos SEEDS=1000`: each seed is a run of its own - a fleet, members, misfortunes - on one
-Apache Kafka (KAFKA_HOME). `--first` begins with another seed, to see a failure again. A line a
-run; figures of all runs in build/chaos.json.
+Apache Kafka (KAFKA_HOME). `--first` begins with another seed, to see a failure again; `--long`
+lets every record be one value (the long layout). A line a run; figures of all runs in
+build/chaos.json.
 """
 
 import argparse
@@ -31,14 +32,16 @@ from proxy import Proxy
 from story import Record, Story, tell
 from verdict import Verdict, chunk_of, judge_run
 
-from detector.daemon import rules_of
 from detector.emit import KafkaSink
 from detector.engine import Engine
+from detector.equip import rules_of
+from detector.mapping import Input, form_of
 from detector.model import load
-from detector.records import Message, Partition
-from detector.settings import Judge
+from detector.records import US_PER_S, Message, Partition
+from detector.ring import ring_depth
+from detector.silence import Silence
+from detector.telling import Judge
 from detector.topics import create_topics, partitions_of
-from detector.validate import format_of
 from training.demo.broker import free_port
 
 with warnings.catch_warnings():
@@ -50,7 +53,10 @@ BUILD = Path(__file__).parents[2] / "build"
 MOMENTS, SECONDS, MOMENT_S = 80, 320, 0.12
 DRAIN_S = 90.0
 # Both kinds of evidence open, grow and close, and often.
-JUDGE = Judge(false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5)
+JUDGE = Judge(
+    false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5, lasting_s=4,
+    opens_per_hour=12,
+)  # fmt: skip
 PLACES = 3  # wires: members beyond share them
 
 
@@ -84,8 +90,10 @@ class World:
     def __init__(self, model: Path) -> None:
         self.model = model
         loaded = load(model)
-        self.engine = Engine(loaded, rules_of(loaded.manifest, JUDGE))
-        self.form = format_of(loaded.manifest)
+        silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
+        judged = rules_of(loaded.manifest, JUDGE)
+        self.engine = Engine(loaded, judged, silence, JUDGE.opens_per_hour)
+        self.manifest = loaded.manifest
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))
         for proxy, door in zip(self.proxies, self.broker.doors, strict=True):
@@ -101,9 +109,9 @@ class World:
             proxy.close()
         self.broker.close()
 
-    def run(self, seed: int, folder: Path) -> Outcome:
+    def run(self, seed: int, folder: Path, *, long: bool = False) -> Outcome:
         """Play a seed's story, let the nemesis act, and judge what is left."""
-        story, random = tell(seed, MOMENTS, SECONDS), Random(seed + 1)
+        story, random = tell(seed, MOMENTS, SECONDS, long=long), Random(seed + 1)
         play = Play(self, story)
         folder.mkdir(parents=True, exist_ok=True)
         servers = [f"127.0.0.1:{proxy.port}" for proxy in self.proxies]
@@ -204,6 +212,8 @@ class Play:
         }
         if "scores" in self.names:
             ours["output__scores_topic"] = self.names["scores"]
+        if story.tags:
+            ours |= {"input__values": "v", "input__tags": json.dumps(story.tags)}
         return {f"DETECTOR_{name}".upper(): str(value) for name, value in ours.items()}
 
     def write(self, batch: list[Record]) -> None:
@@ -290,8 +300,11 @@ class Play:
             for tp, found in records.items()
             if tp.topic == state
         }
-        engine, form = self._world.engine, self._world.form
-        return judge_run(engine, form, self.names, inputs, outputs, changelog)
+        engine = self._world.engine
+        given = {"values": "v", "tags": self._story.tags} if self._story.tags else {}
+        form = form_of(self._world.manifest, Input.model_validate(given))
+        depth = ring_depth(len(engine.model.manifest.channels), JUDGE.readings_before)
+        return judge_run(engine, form, self.names, inputs, outputs, changelog, depth)
 
 
 def _open(admin: Any, parts: list[Any]) -> list[AbortTransactionSpec]:
@@ -387,6 +400,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--long", action="store_true", help="a record is one value")
     options = parser.parse_args()
     if "KAFKA_HOME" not in os.environ:
         print("chaos: expected KAFKA_HOME to name an Apache Kafka, saw none")
@@ -395,7 +409,7 @@ def main() -> int:
     outcomes: list[Outcome] = []
     try:
         for seed in range(options.first, options.first + options.seeds):
-            outcomes.append(world.run(seed, BUILD / "chaos" / f"seed-{seed}"))
+            outcomes.append(world.run(seed, BUILD / "chaos" / f"seed-{seed}", long=options.long))
             print(line(outcomes[-1]), flush=True)
             for example in outcomes[-1].verdict.examples if not outcomes[-1].good else ():
                 print("     ", example, flush=True)

@@ -6,9 +6,15 @@ from random import Random
 
 from training.demo.fleet import CHANNELS, simulate
 
-BEGAN_S = 1_760_000_000
+BEGAN_S = 1_760_000_200  # an hour ends 200 s later
 BURST = 12  # readings that a fault lasts
+SILENCE = range(100, 240)  # seconds in which every third stream says nothing
 GARBAGE = (b"", b"{", b'{"ts": 1, "values": [1]}', b'{"ts": 1760000000, "values": {"x": 1}}')
+# A record's key is the stream; a reading is of a period, or waits for its channels.
+TAGS: tuple[dict[str, object], ...] = (
+    {"pattern": "(?P<channel>.+)", "period_s": 1.0, "carry_s": 5.0},
+    {"pattern": "(?P<channel>.+)", "hold_s": 1.5, "carry_s": 5.0},
+)
 
 Record = tuple[int, bytes, bytes]  # partition, key, value
 
@@ -23,6 +29,7 @@ class Story:
         guarantee: What they promise.
         static: Whether members have names that outlive them.
         scores: Whether every score is said, too: then every poll is a transaction.
+        tags: Settings of the long layout, where a record is one value; None: a reading.
         batches: Records of each moment of the play.
     """
 
@@ -35,9 +42,10 @@ class Story:
     poll_records: int
     checkpoint_s: float
     batches: list[list[Record]] = field(repr=False)
+    tags: dict[str, object] | None = None
 
 
-def tell(seed: int, moments: int, seconds: int) -> Story:
+def tell(seed: int, moments: int, seconds: int, *, long: bool = False) -> Story:
     """Return the story of a seed: `seconds` of the fleet in `moments` batches."""
     random = Random(seed)
     partitions = random.choice([1, 2, 3, 4, 6, 12])
@@ -49,6 +57,8 @@ def tell(seed: int, moments: int, seconds: int) -> Story:
     batches: list[list[Record]] = [[] for _ in range(moments)]
     for second in range(seconds):
         for stream in range(streams):
+            if second in SILENCE and stream % 3 == 0:
+                continue
             batch = batches[second * moments // seconds]
             batch += _records(random, stream, stream % partitions, second, x[stream, second])
     return Story(
@@ -60,8 +70,29 @@ def tell(seed: int, moments: int, seconds: int) -> Story:
         random.random() < 0.3,
         random.choice([20, 200, 5000]),
         random.choice([0.3, 1.0, 4.0]),
-        batches,
+        [[one for record in batch for one in _samples(record)] for batch in batches]
+        if long
+        else batches,
+        TAGS[seed % len(TAGS)] if long else None,
     )
+
+
+def _samples(record: Record) -> list[Record]:
+    """Return a reading as a record a value; what is no reading as it is."""
+    partition, key, value = record
+    try:
+        reading = json.loads(value)
+        values = list(reading["values"].items())
+    except (ValueError, AttributeError):
+        return [record]
+    return [
+        (
+            partition,
+            key,
+            json.dumps({"tag": name, "ts": reading["ts"] + n / 100, "v": seen}).encode(),
+        )
+        for n, (name, seen) in enumerate(values)
+    ]
 
 
 def _records(random: Random, stream: int, partition: int, second: int, row: object) -> list[Record]:

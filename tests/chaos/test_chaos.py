@@ -24,9 +24,9 @@ def world(small_model: Path) -> Iterator[World]:
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nobody_can_tell(world: World, tmp_path: Path, seed: int) -> None:
-    outcome = world.run(seed, tmp_path)
+@pytest.mark.parametrize(("seed", "long"), [*((seed, False) for seed in SEEDS), (1, True)])
+def test_nobody_can_tell(world: World, tmp_path: Path, seed: int, *, long: bool) -> None:
+    outcome = world.run(seed, tmp_path, long=long)
     assert outcome.good, "\n".join([line(outcome), *outcome.verdict.examples])
     assert outcome.kills > 0
     assert outcome.verdict.alerts > 0

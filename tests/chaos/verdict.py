@@ -9,6 +9,7 @@ import numpy as np
 
 from detector.decode import decode
 from detector.engine import Engine
+from detector.join import new_tags
 from detector.messages import alert_message, dead_letter, score_messages
 from detector.records import Bounds, Chunk, Message, Partition
 from detector.restore import Kept, resume
@@ -50,6 +51,7 @@ def judge_run(
     inputs: list[Chunk],
     outputs: list[tuple[str, Any]],
     changelog: dict[int, list[tuple[bytes, bytes | None]]],
+    depth: int,
 ) -> Verdict:
     """Compare.
 
@@ -60,25 +62,29 @@ def judge_run(
         inputs: All records of each input partition.
         outputs: Topic and record of all that a read_committed consumer sees, in its order.
         changelog: Records of each of its partitions, likewise.
+        depth: Of the rings.
     """
     verdict = Verdict()
     expected: list[Said] = []
     for chunk in inputs:
-        arena = engine.new_arena()
-        said = list(undisturbed(engine, form, names, chunk, arena))
+        arena = engine.new_arena(depth)
+        tags = new_tags(len(form.channels))
+        said = list(undisturbed(engine, form, names, chunk, arena, tags))
         expected += [(m.topic, m.key, m.value, m.headers) for m in said]
         verdict.alerts += sum(m.topic == names["alerts"] for m in said)
-        _compare_state(verdict, engine, chunk, arena, changelog.get(chunk.partition.number, []))
+        _compare_state(
+            verdict, engine, chunk, (arena, tags), changelog.get(chunk.partition.number, [])
+        )
     seen: list[Said] = [(topic, r.key, r.value, tuple(r.headers)) for topic, r in outputs]
     _compare_said(verdict, expected, seen)
     return verdict
 
 
 def undisturbed(
-    engine: Engine, form: Format, names: dict[str, str], chunk: Chunk, arena: Arena
+    engine: Engine, form: Format, names: dict[str, str], chunk: Chunk, arena: Arena, tags: Arena
 ) -> Iterator[Message]:
     """Say all that a partition's records cause, in one go."""
-    decoded = decode(chunk, form)
+    decoded = decode(chunk, form, tags)
     outcome = engine.run(arena, decoded.readings, chunk.partition, keep_trace="scores" in names)
     for alert in outcome.alerts:
         yield alert_message(alert, names["alerts"])
@@ -114,18 +120,25 @@ def _compare_state(
     verdict: Verdict,
     engine: Engine,
     chunk: Chunk,
-    arena: Arena,
+    arenas: tuple[Arena, Arena],
     records: list[tuple[bytes, bytes | None]],
 ) -> None:
-    kept = Kept()
+    kept, (arena, tags) = Kept(), arenas
     for key, value in records:
         kept.note(key, value)
-    origin = Origin(engine.model.manifest, chunk.partition)
+    origin = Origin(engine.model.manifest, chunk.partition, arena.ring.depth)
     end = chunk.next_offset
     resumed = resume(kept, origin, Bounds(0, 0, end))
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
+    if rows(tags) != rows(resumed.tags):
+        verdict.state_mismatches += 1
+        verdict.examples.append(f"what waits to be joined in {chunk.partition}")
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
+    for name in ("clock", "tally", "withheld"):
+        if getattr(resumed.arena, name) != getattr(arena, name):
+            wrong = list(want)
+            verdict.examples.append(f"{name} of {chunk.partition}: {getattr(resumed.arena, name)}")
     if resumed.start != end:
         wrong = list(want)
         verdict.examples.append(
@@ -141,12 +154,14 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
     streams, _ = arena.docket()
     streams = [stream for stream in streams if stream]
     taken = arena.take(arena.rows(streams))
-    return {
-        stream: b"".join(
-            np.asarray(column[n]).tobytes() for column in (taken.model, taken.pace, taken.docket)
-        )
-        for n, stream in enumerate(streams)
-    }
+    found = {}
+    for n, stream in enumerate(streams):
+        before = arena.ring.before(int(taken.index[n]), int(taken.pace["seen"][n]) + 1)
+        watched = arena.watched(taken.index[n : n + 1])
+        rows = (taken.model[n], taken.pace[n], taken.docket[n], watched)
+        columns = (*rows, before.at_us, before.x)
+        found[stream] = b"".join(np.asarray(column).tobytes() for column in columns)
+    return found
 
 
 def chunk_of(partition: Partition, records: list[Any]) -> Chunk:

@@ -88,7 +88,7 @@ class Booted:
 
     @property
     def journal(self) -> str:
-        return self._enter("journalctl", "--no-pager", "-o", "cat", "-u", "detector@*").stdout
+        return self._enter("journalctl", "--no-pager", "-o", "cat", "-u", "detector*@*").stdout
 
     @property
     def _leader(self) -> int:

@@ -72,7 +72,7 @@ def test_every_file_that_is_mounted_is_there(services: dict[str, Any]) -> None:
 def test_nobody_outside_reaches_a_port_and_ours_are_confined(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
-    for name in ("detector", "fleet"):
+    for name in ("detector", "fleet", "relay"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["security_opt"] == ["no-new-privileges:true"]
@@ -80,7 +80,8 @@ def test_nobody_outside_reaches_a_port_and_ours_are_confined(services: dict[str,
 
 def test_its_settings_are_settings(services: dict[str, Any]) -> None:
     known = {variable for variable, _, _ in describe()}
-    assert services["detector"]["environment"].keys() <= known
+    for name in ("detector", "relay"):
+        assert services[name]["environment"].keys() <= known
 
 
 @pytest.mark.broker

@@ -17,6 +17,7 @@ from daemons import until
 from fakes import manifest
 
 from detector.memory import memory
+from detector.relay.command import check_files
 from detector.settings import Settings, read_settings
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -76,10 +77,12 @@ def settings_of(every: dict[str, Object], tmp_path: Path, patch: pytest.MonkeyPa
 # Without a server ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in KUBERNETES.glob("base/[!k]*.yaml")))
-def test_every_file_of_the_base_is_as_its_schema_says(name: str) -> None:
-    one = yaml.safe_load((KUBERNETES / "base" / name).read_text())
-    kubernetes_validate.validate(one, VERSION, strict=True)
+OURS = [*KUBERNETES.glob("base/[!k]*.yaml"), *KUBERNETES.glob("components/relay/[!k]*.yaml")]
+
+
+@pytest.mark.parametrize("file", sorted(OURS), ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_every_file_of_the_base_is_as_its_schema_says(file: Path) -> None:
+    kubernetes_validate.validate(yaml.safe_load(file.read_text()), VERSION, strict=True)
 
 
 def test_every_object_is_as_its_schema_says(overlay: dict[str, Object]) -> None:
@@ -136,6 +139,42 @@ def test_a_model_in_the_image_is_not_hidden_by_a_volume(folder: Path) -> None:
     assert [volume["name"] for volume in pod["volumes"]] == ["settings", "secrets"]
     assert [one["name"] for one in container_of(every)["volumeMounts"]] == ["settings", "secrets"]
     kubernetes_validate.validate(every["StatefulSet"], VERSION, strict=True)
+
+
+def with_relay(folder: Path) -> dict[str, Object]:
+    """Make an overlay `relayed`, the small one with the relay; return what is the relay's."""
+    relayed = folder / "overlays" / "relayed"
+    if not relayed.exists():
+        shutil.copytree(folder / "overlays" / "small", relayed)
+        kustomization = yaml.safe_load((relayed / "kustomization.yaml").read_text())
+        kustomization["components"] = ["../../components/relay"]
+        (relayed / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    every = list(yaml.safe_load_all(rendered(relayed)))
+    settings = next(one for one in every if "detector.toml" in one.get("data", {}))
+    theirs = {o["kind"]: o for o in every if o["metadata"]["name"] == "detector-relay"}
+    return theirs | {"ConfigMap": settings}
+
+
+def test_a_relay_reads_the_settings_of_its_overlay_and_is_guarded_alike(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every, detector = with_relay(folder), objects(folder, "small")
+    for kind in ("NetworkPolicy", "Service", "StatefulSet"):
+        kubernetes_validate.validate(every[kind], VERSION, strict=True)
+    pod, theirs = (one["StatefulSet"]["spec"]["template"]["spec"] for one in (every, detector))
+    assert pod["securityContext"] == theirs["securityContext"]
+    container = container_of(every)
+    assert container["securityContext"] == container_of(detector)["securityContext"]
+    assert container["image"] == container_of(detector)["image"]
+    assert pod["volumes"][0]["configMap"]["name"] == every["ConfigMap"]["metadata"]["name"]
+    monkeypatch.setenv("DETECTOR_MODEL", "none")  # as the command does
+    settings = settings_of(every, tmp_path, monkeypatch)
+    check_files(settings.relay)
+    assert settings.relay.port == container["ports"][0]["containerPort"]
+    assert pod["terminationGracePeriodSeconds"] > 2 * 60 + settings.delivery.shutdown_timeout_s
+    probe = container["livenessProbe"]
+    killed_s = settings.http.stall_s + probe["periodSeconds"] * probe["failureThreshold"]
+    assert killed_s > settings.delivery.watchdog_s
 
 
 def test_the_rules_are_those_of_prometheus() -> None:
@@ -195,6 +234,13 @@ def test_small_grows_to_production_rolls_with_its_files_and_drains_one_by_one(
 
     _rolls_and_rolls_back(cluster, folder)
     _drains_one_by_one(cluster)
+
+
+def test_a_relay_runs_beside_the_detector(cluster: Cluster, folder: Path) -> None:
+    with_relay(folder)
+    apply(cluster, folder, "relayed")
+    until(lambda: "detector-relay-0" in running(cluster), "its pod")
+    cluster.done("delete", "statefulset/detector-relay", "--namespace=detector")
 
 
 def _rolls_and_rolls_back(cluster: Cluster, folder: Path) -> None:

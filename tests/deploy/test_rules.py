@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, tool
 
 from detector.metrics import Metrics
+from detector.relay.watch import RelayMetrics
 from detector.settings import describe
 
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -91,7 +92,7 @@ def test_metrics_that_are_asked_for_exist(path: str) -> None:
     text = re.sub(r"^ *#.*$", "", (FOLDER / Path(path)).read_text("utf-8"), flags=re.MULTILINE)
     exposed = {
         row.name + suffix
-        for row in Metrics(("state",)).table.rows
+        for row in Metrics(("state",)).table.rows + RelayMetrics("webhook").table.rows
         for suffix in ([""] if row.type != "histogram" else ["_bucket", "_sum", "_count"])
     }
     asked = set(re.findall(r"(?<![:\w])detector_[a-z_]+", text))

@@ -13,11 +13,13 @@ from booted import Booted
 from brokers import Tansu
 from conftest import ROOT
 from daemons import Daemon, Topics, story, until
+from relays import SECRET, Receiver, alert, tell
 
 from detector.settings import Delivery, Http
 from training.demo.broker import free_port
 
 UNIT = ROOT / "deploy" / "systemd" / "detector@.service"
+RELAY = UNIT.with_name("detector-relay@.service")
 EXPOSURE = 15  # tenths; systemd calls up to 2 "OK"
 
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
@@ -50,8 +52,8 @@ def systemd_analyze(*arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def value(name: str) -> str:
-    found = re.search(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+def value(name: str, unit: Path = UNIT) -> str:
+    found = re.search(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
     assert found, name
     return found[1]
 
@@ -65,16 +67,32 @@ def installation() -> str:
     return "\n".join(lines[2:])
 
 
-def test_systemd_finds_nothing_to_mend(tmp_path: Path) -> None:
-    unit = tmp_path / UNIT.name
+@pytest.mark.parametrize("file", [UNIT, RELAY], ids=lambda file: file.name)
+def test_systemd_finds_nothing_to_mend(file: Path, tmp_path: Path) -> None:
+    unit = tmp_path / file.name
     # What is not installed here cannot be verified: any program stands in for it.
-    unit.write_text(UNIT.read_text().replace("/opt/detector/bin/detector", "/bin/true"))
+    unit.write_text(file.read_text().replace("/opt/detector/bin/detector", "/bin/true"))
     assert systemd_analyze("verify", unit) == (0, "")
 
 
-def test_little_is_exposed() -> None:
-    code, said = systemd_analyze("security", "--offline=true", f"--threshold={EXPOSURE}", UNIT)
+@pytest.mark.parametrize("file", [UNIT, RELAY], ids=lambda file: file.name)
+def test_little_is_exposed(file: Path) -> None:
+    code, said = systemd_analyze("security", "--offline=true", f"--threshold={EXPOSURE}", file)
     assert code == 0, said
+
+
+def test_a_relay_is_confined_as_the_daemon_is() -> None:
+    confined = UNIT.read_text().partition("# Nothing is written")[2].partition("# It speaks")
+    assert confined[1]
+    assert confined[0] in RELAY.read_text()
+
+
+def test_a_relays_watchdog_and_its_shutdown_come_before_systemds() -> None:
+    requests_s = 2 * 60  # of relay.timeout_s at its most
+    assert float(value("WatchdogSec", RELAY)) > Delivery().watchdog_s > requests_s
+    assert float(value("TimeoutStopSec", RELAY)) > requests_s + Delivery().shutdown_timeout_s
+    assert float(value("TimeoutStartSec", RELAY)) > Http().stall_s
+    assert value("RestartPreventExitStatus", RELAY) == "2"
 
 
 def test_its_own_watchdog_and_its_own_shutdown_come_before_systemds() -> None:
@@ -159,6 +177,39 @@ def test_a_real_systemd_does_not_start_again_what_is_configured_wrong(tansu: Tan
         assert machine.show("detector@pumps", "ActiveState") == "failed"
         assert machine.show("detector@pumps", "ExecMainStatus") == "2"
         assert machine.show("detector@pumps", "NRestarts") == "0"
+
+
+@pytest.mark.broker
+def test_a_real_systemd_runs_a_relay_whose_secret_is_a_credential(tansu: Tansu) -> None:
+    topics, receiver = Topics(tansu.bootstrap_servers).create(), Receiver()
+    settings = SETTINGS.format(
+        servers=topics.servers, readings=topics.readings, alerts=topics.alerts, port=0
+    )
+    settings += f"""
+[relay]
+to = "webhook"
+url = "{receiver.url}"
+secret_file = "webhook-secret"
+from_beginning = true
+port = {free_port()}
+"""
+    unit = "detector-relay@pumps"
+    with Booted({f"/etc/systemd/system/{RELAY.name}": RELAY}) as machine:
+        machine.write("/etc/detector/pumps.toml", settings, 0o600)
+        machine.write("/etc/detector/webhook-secret", SECRET, 0o600)
+        machine.write(
+            f"/etc/systemd/system/{unit}.service.d/secret.conf",
+            "[Service]\nLoadCredential=webhook-secret:/etc/detector/webhook-secret\n",
+        )
+        machine.run("systemctl", "daemon-reload")
+        assert machine.systemctl("start", unit) == 0, machine.journal
+        assert machine.show(unit, "StatusText") == "relaying"
+        tell(topics, alert(1))
+        until(lambda: receiver.seen() == [("pump-1", "open")], "the receiver hears of it")
+        assert machine.systemctl("stop", unit) == 0
+        assert machine.show(unit, "Result") == "success"
+        assert '"why": "asked to"' in machine.journal
+    receiver.close()
 
 
 def _is_confined(machine: Booted) -> None:

@@ -126,6 +126,16 @@ def test_promtool_is_content_with_what_is_served_and_no_label_names_a_stream(
     assert "pump-" not in body
 
 
+def test_a_peak_in_a_graph_says_which_alert_it_was(watched: Watched) -> None:
+    def told() -> list[dict[str, str]]:
+        return watched.monitoring.exemplars('detector_alerts_total{status="open"}')
+
+    until(lambda: bool(told()), "exemplars")
+    known = {json.loads(value)["id"] for _, value in watched.topics.read(watched.topics.alerts, 1)}
+    assert {one["alert_id"] for one in told()} & known
+    assert all(one["stream"].startswith("pump-") for one in told())
+
+
 def test_what_is_wrong_reaches_a_person_with_where_to_read_on(watched: Watched) -> None:
     told = watched.monitoring.webhook.told
 

@@ -143,7 +143,7 @@ class Monitoring:
         self.prometheus = free_port()
         self._start(
             tool("prometheus", "prometheus"), f"--config.file={self._folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self._folder / 'tsdb'}",
+            f"--storage.tsdb.path={self._folder / 'tsdb'}", "--enable-feature=exemplar-storage",
             f"--web.listen-address=127.0.0.1:{self.prometheus}",
         )  # fmt: skip
         until(lambda: len(self.ask("up == 1")) == len(ports), "Prometheus scrapes")
@@ -191,6 +191,13 @@ class Monitoring:
             return []
         result = told["data"]["result"]
         return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+    def exemplars(self, query: str) -> list[dict[str, str]]:
+        """Return the labels of all exemplars of a query's series."""
+        url = f"http://127.0.0.1:{self.prometheus}/api/v1/query_exemplars?"
+        asked = {"query": query, "start": "0", "end": str(time.time() + 60)}
+        told = get(url + urllib.parse.urlencode(asked)) or {"data": []}
+        return [one["labels"] for series in told["data"] for one in series["exemplars"]]
 
     def look(self, uid: str, *options: str, size: str, budget_s: int = 10, query: str = "") -> str:
         """Open a dashboard in Chromium; return what the page became."""

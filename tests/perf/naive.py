@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.daemon import rules_of
+from detector.equip import rules_of
 from detector.judge import HABIT, HABIT_READINGS
 from detector.model import StepModel
 from detector.records import US_PER_S, Floats
-from detector.settings import Judge
+from detector.telling import Judge
 
 ZERO = np.float32(0)
 

@@ -15,8 +15,9 @@ from detector.engine import Engine
 from detector.judge import Rules, rules
 from detector.model import OUTPUTS, StepModel, load
 from detector.records import US_PER_S, Partition, Readings
-from detector.settings import Judge, Kafka
+from detector.settings import Kafka
 from detector.state import Arena
+from detector.telling import Judge
 from detector.validate import format_of
 
 PARTITION = Partition("played", 0)

@@ -2,24 +2,27 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-from fakes import MemoryBroker, Record
+from fakes import MemoryBroker, Record, manifest
 from fates import Dies, Fate, misfortunes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigs import KEEPING, ONE, ZERO, Rig
+from rigs import DEPTH, KEEPING, ONE, ZERO, Rig
 
 from detector.errors import MembershipLost
-from detector.partitions import Keeping
+from detector.mapping import Input, form_of
 from detector.pipeline import Topics
-from detector.records import Partition
+from detector.records import US_PER_S, Partition
 from detector.restore import Kept, resume
+from detector.silence import Silence
 from detector.snapshot import Origin
 from detector.state import Arena
 
 TOPICS = Topics("alerts", "dead-letters", "scores")
 STREAMS = [b"a", b"b", b"c"]
+SILENCE = Silence(1, 200 * US_PER_S, fewest=1)
 
 value = st.sampled_from([0.0, 0.1, -0.2, 50.0, -50.0, "nonsense"])
 reading = st.tuples(st.integers(0, 2), st.sampled_from([ZERO, ONE]), value)
@@ -28,8 +31,9 @@ story = st.lists(reading, min_size=1, max_size=40)
 
 def broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
     broker = MemoryBroker({ZERO: [], ONE: []})
-    for n, (stream, partition, what) in enumerate(drawn):
-        ts = 1_700_000_000 + n
+    ts = 1_700_002_770  # half a minute before an hour ends
+    for stream, partition, what in drawn:
+        ts += 15 if what == 0.1 else 1  # so that some fall silent
         body = what if isinstance(what, str) else json.dumps({"ts": ts, "values": [what, 0]})
         name = b"%b%d" % (STREAMS[stream], partition.number)  # a stream has one partition
         broker.partitions[partition].append(Record(name, body.encode()))
@@ -45,11 +49,15 @@ def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
             yield rig
             rig = Rig(
                 broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
-                keeping=rig.keeping,
+                keeping=rig.keeping, silence=rig.silence, opens_per_hour=rig.opens_per_hour,
+                form=rig.form,
             )  # fmt: skip
         else:
             broker.on_operation = dict
-            last = Rig(broker, rig.topics, guarantee=rig.guarantee)
+            last = Rig(
+                broker, rig.topics, guarantee=rig.guarantee, silence=rig.silence,
+                opens_per_hour=rig.opens_per_hour, form=rig.form,
+            )  # fmt: skip
             last.finish()
             yield last
             return
@@ -63,11 +71,13 @@ def said(broker: MemoryBroker) -> list[tuple[str, bytes | None, bytes | None]]:
     )
 
 
-def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> Arena:
+def kept(broker: MemoryBroker, rig: Rig, partition: Partition) -> tuple[Arena, Arena]:
     reader = Kept()
     for key, value_ in broker.kept.get(partition.number, []):
         reader.note(key, value_)
-    return resume(reader, Origin(rig.about, partition), rig.source.bounds(partition)).arena
+    origin = Origin(rig.about, partition, DEPTH)
+    resumed = resume(reader, origin, rig.source.bounds(partition))
+    return resumed.arena, resumed.tags
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:
@@ -75,7 +85,10 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
     found = {}
     for stream in arena._row_of:
         row = arena.take(arena.rows([stream]))
-        found[stream] = b"".join(np.asarray(c).tobytes() for c in (row.model, row.pace, row.docket))
+        before = arena.ring.before(int(row.index[0]), int(row.pace["seen"][0]) + 1)
+        watched = arena.watched(row.index)
+        columns = (row.model, row.pace, row.docket, before.at_us, before.x, watched)
+        found[stream] = b"".join(np.asarray(column).tobytes() for column in columns)
     return found
 
 
@@ -92,16 +105,58 @@ def test_exactly_once_means_that_nobody_can_tell(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    undisturbed = Rig(calm, TOPICS)
+    undisturbed = Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1)
     undisturbed.finish()
-    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
-    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping))
+    *_, last = lives(
+        rough,
+        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=1),
+    )
     assert said(rough) == said(calm)
     assert rough.committed == calm.committed
     for partition in (ZERO, ONE):
-        expected = rows(kept(calm, undisturbed, partition))
-        assert rows(kept(rough, last, partition)) == expected
+        assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
+
+
+def assert_same(seen: tuple[Arena, Arena], expected: tuple[Arena, Arena]) -> None:
+    assert [*map(rows, seen)] == [*map(rows, expected)]
+    for name in ("clock", "tally", "withheld"):
+        assert getattr(seen[0], name) == getattr(expected[0], name)
+
+
+def long_broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
+    """Let every reading come as two values, of which the second is another's now and then."""
+    broker = MemoryBroker({ZERO: [], ONE: []})
+    for n, (stream, partition, what) in enumerate(drawn):
+        name = f"{STREAMS[stream].decode()}{partition.number}"
+        for channel in ("c0", "c1")[: 1 + n % 3]:
+            at = 1_700_000_000 + n / 2 + (channel == "c1") / 4
+            sample = {"tag": f"{name}/{channel}", "ts": at, "values": what}
+            broker.partitions[partition].append(Record(name.encode(), json.dumps(sample).encode()))
+    return broker
+
+
+@given(story, misfortunes, polls, intervals, st.sampled_from(["period_s", "hold_s"]))
+@settings(deadline=None, max_examples=300)
+def test_nobody_can_tell_of_joined_readings_either(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+    how: str,
+) -> None:
+    form = form_of(manifest(), Input.model_validate({"tags": {how: 2.0, "carry_s": 3.0}}))
+    calm, rough = long_broker_of(drawn), long_broker_of(drawn)
+    undisturbed = Rig(calm, TOPICS, form=form)
+    undisturbed.finish()
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping, form=form))
+    assert said(rough) == said(calm)
+    assert rough.committed == calm.committed
+    for partition in (ZERO, ONE):
+        assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
 
 
 @given(story, misfortunes, polls, intervals)
@@ -113,10 +168,27 @@ def test_at_least_once_may_repeat_but_never_loses(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS).finish()
-    keeping = Keeping(KEEPING.topic, checkpoint_s)
+    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
-    first = Rig(rough, TOPICS, max_poll_records, guarantee="at_least_once", keeping=keeping)
+    first = Rig(
+        rough,
+        TOPICS,
+        max_poll_records,
+        guarantee="at_least_once",
+        keeping=keeping,
+        silence=SILENCE,
+        opens_per_hour=1,
+    )
     list(lives(rough, first))
     assert set(said(rough)) == set(said(calm))
     assert rough.committed == calm.committed
+
+
+def test_the_stories_have_streams_that_fall_silent() -> None:
+    drawn: list[tuple[int, Partition, float | str]] = [(1, ZERO, 0.0), *[(0, ZERO, 0.1)] * 9]
+    broker = broker_of([*drawn, (1, ZERO, 0.0)])
+    Rig(broker, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
+    bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
+    silent = [(b["stream"], b["status"]) for b in bodies if b["kind"] == "silent"]
+    assert silent == [("b0", "open"), ("b0", "close")]

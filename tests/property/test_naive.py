@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import Naive
 
-from detector.daemon import rules_of
 from detector.engine import Engine
+from detector.equip import rules_of
 from detector.records import US_PER_S, Partition, Readings
-from detector.settings import Judge
+from detector.telling import Judge
 
 STATE = manifest().calibration[0]
 ONSET = STATE.model_copy(update={"kind": "onset", "levels": (0.0, 2.0, 4.0)})

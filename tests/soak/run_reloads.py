@@ -30,9 +30,9 @@ from versions import another_version
 
 from detector.clock import SystemClock
 from detector.consumer import KafkaSource
-from detector.daemon import rules_of
 from detector.decode import decode
 from detector.engine import Engine
+from detector.equip import rules_of
 from detector.group import Subscription
 from detector.model import load
 from detector.settings import Judge

@@ -23,11 +23,12 @@ from training.benchmark.measures import FIGURES
 from training.benchmark.play import RATES, Played
 from training.benchmark.report import report
 from training.benchmark.results import Results, Spread, gather
-from training.benchmark.runs import Plan, Run, Task, _pool, side_by_side
+from training.benchmark.runs import Plan, Run, Task, side_by_side
 from training.benchmark.table import flat, lines, rows, write
 from training.config import Config, Fit, Network, Score, read_recipe
 from training.metrics import nab, skab
 from training.metrics.attribution import Guilt
+from training.workers import workers
 
 ROWS, TRAIN = 400, 100
 NORMAL = "anomaly-free"
@@ -283,7 +284,7 @@ def test_a_failure_names_the_case(tmp_path: Path) -> None:
 
 
 def test_workers_are_processes_with_one_thread_each() -> None:
-    with _pool(2) as pool:
+    with workers(2) as pool:
         told = [pool.submit(torch.get_num_threads), pool.submit(os.getpid)]
         threads, process = (future.result() for future in told)
     assert threads == 1

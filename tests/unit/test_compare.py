@@ -22,7 +22,7 @@ def row(network: str, *quality: float, wide_us: float = 100) -> Row:
 
 
 def chosen(*rows: Row, higher: bool = True) -> tuple[str, str]:
-    best, why = Comparison("F1", higher, rows, {}).choose()
+    best, why = Comparison("AP", higher, rows, {}).choose()
     return best.network, why
 
 
@@ -31,7 +31,7 @@ def test_the_cheapest_within_noise_is_chosen() -> None:
     best, why = chosen(*rows)
     assert best == "gru"
     assert why == (
-        "Choose gru: its F1 of 0.7 is within noise (0.03) of the best, 0.72 by lstm, "
+        "Choose gru: its AP of 0.7 is within noise (0.03) of the best, 0.72 by lstm, "
         "and it is the cheapest of the 2 that are."
     )
 
@@ -40,7 +40,7 @@ def test_a_cheap_one_that_is_worse_by_more_than_noise_is_not_chosen() -> None:
     rows = (row("lstm", 0.70, 0.72, 0.74), row(NO_NETWORK, 0.69, wide_us=1))
     assert chosen(*rows) == (
         "lstm",
-        "Choose lstm: its F1 of 0.72 is the best, and no other is within noise of it.",
+        "Choose lstm: its AP of 0.72 is the best, and no other is within noise of it.",
     )
 
 
@@ -48,7 +48,7 @@ def test_the_best_may_be_the_cheapest() -> None:
     rows = (row("lstm", 0.70, 0.72, 0.74), row("tcn", 0.71, wide_us=900))
     assert chosen(*rows) == (
         "lstm",
-        "Choose lstm: its F1 of 0.72 is the best, and it is the cheapest of the 2 within noise.",
+        "Choose lstm: its AP of 0.72 is the best, and it is the cheapest of the 2 within noise.",
     )
 
 
@@ -137,11 +137,11 @@ def test_the_command_trains_tells_and_writes(
     rows = list(csv.DictReader((out / "comparison.csv").read_text().splitlines()))
     assert [row["network"] for row in rows] == ["gru", NO_NETWORK]
     assert any(line.startswith("gru ") for line in told.splitlines())
-    assert float(rows[0]["lowest"]) <= float(rows[0]["F1"]) <= float(rows[0]["highest"])
+    assert float(rows[0]["lowest"]) <= float(rows[0]["AP"]) <= float(rows[0]["highest"])
     whole = json.loads((out / "comparison.json").read_text())
     assert whole["chosen"] in {row["network"] for row in rows}
     assert whole["why"] in told
-    assert whole["measure"] == "F1"
+    assert whole["measure"] == "AP"
     assert [len(row["quality"]) for row in whole["rows"]] == [2, 1]
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert main(["export", str(out / "gru-1"), "--output", str(tiny / "again.onnx")]) == 0

@@ -9,11 +9,13 @@ from fakes import StubModel, manifest
 
 from detector.engine import Engine, Outcome
 from detector.judge import Rules
-from detector.records import US_PER_S, Alert, Partition, Readings
+from detector.records import SILENT, US_PER_S, Alert, Partition, Readings
+from detector.silence import Silence
 
 PARTITION = Partition("readings", 3)
 RULES = Rules(
     open_level=np.array([3], np.float32),
+    warning_level=np.array([30], np.float32),
     critical_level=np.array([30], np.float32),
     calm_level=np.array([0], np.float32),
     close_share=0.35,
@@ -43,10 +45,16 @@ def rows(values: Iterable[float], start_s: float = 0, stream: bytes = b"pump") -
     return [(stream, start_s + t, (value, 0.0)) for t, value in enumerate(values)]
 
 
-def run(*polls: Iterable[Row], rules: Rules = RULES, model: StubModel | None = None) -> Outcome:
+def run(
+    *polls: Iterable[Row],
+    rules: Rules = RULES,
+    model: StubModel | None = None,
+    depth: int = 0,
+    silence: Silence | None = None,
+) -> Outcome:
     """Feed polls to one engine; return the last outcome, with the alerts of all."""
-    engine = Engine(model or StubModel(), rules)
-    arena, offset, alerts = engine.new_arena(), 0, []
+    engine = Engine(model or StubModel(), rules, silence)
+    arena, offset, alerts = engine.new_arena(depth), 0, []
     outcome = Outcome()
     for poll in polls:
         readings = feed(poll, offset)
@@ -60,9 +68,9 @@ def run(*polls: Iterable[Row], rules: Rules = RULES, model: StubModel | None = N
 def test_an_alerts_life_has_one_id() -> None:
     alerts = run(rows(EVENT)).alerts
     assert [(a.status, a.severity, a.at_us // US_PER_S) for a in alerts] == [
-        ("open", "warning", 101),
-        ("update", "critical", 102),
-        ("close", "critical", 104),
+        ("open", "info", 101),
+        ("update", "warning", 102),
+        ("close", "warning", 104),
     ]
     assert len({a.id for a in alerts}) == 1
     assert {a.cause for a in alerts} == {"normal"}
@@ -101,6 +109,39 @@ def test_a_missing_channel_has_no_value_and_no_share() -> None:
     odd: list[Row] = [(b"pump", 100 + t, (20.0, np.nan)) for t in range(2)]
     (alert,) = run(rows(CALM) + odd).alerts
     assert [(c.name, c.value, c.share) for c in alert.channels] == [("c0", 20, 1), ("c1", None, 0)]
+
+
+def test_an_opening_shows_the_readings_before_it_and_the_kind_of_change() -> None:
+    quiet: list[Row] = [(b"pump", t, (t % 2 / 8, np.nan)) for t in range(100)]
+    shifted = rows([20.0] * 3, 100)
+    hasty = replace(RULES, open_after=1, close_after=1)
+    for polls in ([quiet + shifted], [quiet[:99], quiet[99:], shifted]):
+        (opened,) = run(*polls, rules=hasty, depth=4).alerts
+        assert opened.change == ("c0", "jump")
+        assert opened.before is not None
+        assert opened.before.at_us == tuple(t * US_PER_S for t in range(96, 100))
+        assert opened.before.values == {"c0": (0.0, 0.125, 0.0, 0.125), "c1": (None,) * 4}
+    (late,) = run(quiet + shifted, rules=replace(RULES, open_after=3), depth=4).alerts
+    assert late.change == ("c0", "shift")
+
+
+def test_a_close_tells_a_spike_from_a_shift() -> None:
+    hasty = replace(RULES, open_after=1, close_after=1)
+    _, closed = run(rows([*CALM, 20.0, 0.0]), rules=hasty, depth=6).alerts
+    assert (closed.status, closed.change, closed.before) == ("close", ("c0", "spike"), None)
+
+
+def test_without_a_ring_nothing_is_said_of_what_was_before() -> None:
+    assert {(a.change, a.before) for a in run(rows(EVENT)).alerts} == {(None, None)}
+
+
+def test_symbols_have_no_kind_of_change() -> None:
+    made = manifest()
+    codes = made.channels[0].model_copy(update={"role": "event", "symbols": ("idle", "busy")})
+    made = made.model_copy(update={"channels": (codes, made.channels[1])})
+    hasty = replace(RULES, open_after=1, close_after=1)
+    said = run(rows([*CALM, 20.0, 0.0]), rules=hasty, model=StubModel(made), depth=6).alerts
+    assert [alert.change for alert in said] == [None, None]
 
 
 def test_late_and_repeated_readings_are_counted_and_not_scored() -> None:
@@ -164,7 +205,7 @@ def test_ids_tell_streams_kinds_partitions_and_models_apart() -> None:
     state = manifest().calibration[0]
     both = manifest(calibration=(state, state.model_copy(update={"kind": "onset"})))
     three, thirty = (np.array([level] * 2, np.float32) for level in (3, 30))
-    two_kinds = Rules(three, thirty, np.zeros(2, np.float32), open_after=2)
+    two_kinds = Rules(three, thirty, thirty, np.zeros(2, np.float32), open_after=2)
     other_model = StubModel(manifest(version="1" * 64))
     said = [
         *run(rows([*CALM, 20, 20]), model=StubModel(both), rules=two_kinds).alerts,
@@ -221,3 +262,19 @@ def test_no_readings_are_no_trouble_and_no_trace_is_kept_unasked() -> None:
     empty = np.zeros(0, np.int64)
     nothing = Readings([], empty, empty, np.zeros((0, 2), np.float32), empty)
     assert engine.run(engine.new_arena(), nothing, PARTITION) == Outcome()
+
+
+def test_a_stream_that_stops_is_told_and_told_again_when_it_speaks() -> None:
+    pump, fan = rows([0.0] * 60), rows([0.0] * 400, stream=b"fan")
+    later = rows([0.0] * 2, 300)
+    both = sorted(pump + fan + later, key=lambda row: row[1])
+    said = [a for a in run(both, silence=Silence(10, 10**12)).alerts if a.kind == SILENT]
+    opened, closed = said
+    assert (opened.stream, opened.status, opened.severity) == ("pump", "open", "warning")
+    assert (opened.opened_us, opened.at_us) == (59 * US_PER_S, 120 * US_PER_S)
+    assert (opened.score, opened.threshold, opened.probability) == (61, 60, None)
+    assert (closed.id, closed.status, closed.cause) == (opened.id, "close", "normal")
+    assert (closed.at_us, closed.score) == (300 * US_PER_S, 241)
+    offsets = [n for n, row in enumerate(both) if row[1] in {120, 300}]
+    assert (opened.offset, closed.offset) == (offsets[0], offsets[2])
+    assert all(alert.kind != SILENT for alert in run(both).alerts)

@@ -8,11 +8,11 @@ import pytest
 from fakes import manifest
 
 from detector.artifact import Calibration
-from detector.daemon import rules_of
-from detector.judge import HABIT, HABIT_READINGS, Rules, Verdicts, judge, rules
+from detector.equip import rules_of
+from detector.judge import CRITICAL, HABIT, HABIT_READINGS, Rules, Verdicts, judge, rules
 from detector.records import US_PER_S, Floats
-from detector.settings import Judge
 from detector.state import DOCKET, Docket
+from detector.telling import Judge
 
 
 def levels(*kinds: float) -> Floats:
@@ -21,6 +21,7 @@ def levels(*kinds: float) -> Floats:
 
 RULES = Rules(
     open_level=levels(3),
+    warning_level=levels(6),
     critical_level=levels(9),
     calm_level=levels(0),
     close_share=0.35,
@@ -28,8 +29,9 @@ RULES = Rules(
     close_after=3,
     cool_down_us=5 * US_PER_S,
 )
+NOTHING = np.zeros((4, 2), np.float32)  # residuals: no channel stands out
 # One reading opens, the first below half of the peak closes, and only habit holds the next back.
-HASTY = Rules(levels(3), levels(999), levels(0), 0.5, open_after=1, close_after=1)
+HASTY = Rules(levels(3), levels(999), levels(999), levels(0), 0.5, open_after=1, close_after=1)
 
 
 def stories(
@@ -38,6 +40,7 @@ def stories(
     *,
     warm_from: int = 0,
     restarts: Collection[int] = (),
+    residual: Sequence[float] = (0, 0),
 ) -> tuple[list[str], Docket]:
     """Judge a stream's readings, one a second; return a story a column, and what is kept.
 
@@ -56,6 +59,7 @@ def stories(
             seen=np.array([seen]),
             warm=np.array([t >= warm_from]),
             restarted=np.array([t in restarts]),
+            residual=np.array([residual], np.float32),
             rules=rules,
         )
         docket = verdicts.docket
@@ -67,9 +71,15 @@ def stories(
 
 
 def story(
-    *scores: float, rules: Rules = RULES, warm_from: int = 0, restarts: Collection[int] = ()
+    *scores: float,
+    rules: Rules = RULES,
+    warm_from: int = 0,
+    restarts: Collection[int] = (),
+    residual: Sequence[float] = (0, 0),
 ) -> str:
-    columns, _ = stories([[s] for s in scores], rules, warm_from=warm_from, restarts=restarts)
+    columns, _ = stories(
+        [[s] for s in scores], rules, warm_from=warm_from, restarts=restarts, residual=residual
+    )
     return columns[0]
 
 
@@ -91,7 +101,17 @@ def test_nothing_out_of_the_ordinary_changes_nothing() -> None:
     docket = np.zeros((2, 1), DOCKET)
     no = np.zeros(2, np.bool_)
     scores, times = np.full((2, 1), 2, np.float32), np.array([1, 2])
-    verdicts = judge(docket, scores, times, times, seen=times, warm=~no, restarted=no, rules=RULES)
+    verdicts = judge(
+        docket,
+        scores,
+        times,
+        times,
+        seen=times,
+        warm=~no,
+        restarted=no,
+        residual=NOTHING[:2],
+        rules=RULES,
+    )
     assert verdicts.docket is docket
     assert not (verdicts.opened | verdicts.escalated | verdicts.closed).any()
 
@@ -189,13 +209,47 @@ def test_the_cool_down_is_event_time_not_readings() -> None:
     assert story(4, 4, 0, 0, 0, 4, 4, rules=replace(RULES, cool_down_us=0)) == ".o..c.o"
 
 
+def severities(
+    *scores: float, residual: Sequence[float] = (0, 0), lasting_s: int = 999
+) -> list[int]:
+    """Return how severe an alert is after each of its readings."""
+    patient = replace(HASTY, warning_level=levels(6), critical_level=levels(9))
+    patient = replace(patient, lasting_us=lasting_s * US_PER_S)
+    each = range(1, len(scores) + 1)
+    told = [stories([[s] for s in scores[:n]], patient, residual=residual)[1] for n in each]
+    return [int(docket["severity"][0]) for docket in told]
+
+
+def test_how_severe_it_is_comes_from_how_rare_its_peak_is() -> None:
+    assert severities(4, 6, 6.1, 5, 9, 9.1) == [0, 0, 1, 1, 1, 2]
+
+
+def test_what_lasts_is_no_mere_info_whatever_its_peak() -> None:
+    assert severities(4, 4, 4, 4, 4, lasting_s=3) == [0, 0, 0, 1, 1]
+    assert story(4, 4, 4, 4, rules=replace(HASTY, lasting_us=2 * US_PER_S)) == "o.!."
+
+
+def test_one_channel_alone_is_critical_only_when_it_lasts() -> None:
+    alone, together = (5, 0.1), (5, 5)
+    assert severities(10, 10, 10, 10, residual=together, lasting_s=3) == [2, 2, 2, 2]
+    assert severities(10, 10, 10, 10, residual=alone, lasting_s=3) == [1, 1, 1, 2]
+    assert severities(10, residual=(3, 1)) == [2]  # nine tenths, and no more
+    assert severities(10, residual=(-3, 0.99)) == [1]
+    assert severities(10, residual=(-3, 1.01)) == [2]
+
+
+def test_it_never_becomes_less_severe_while_it_is_open() -> None:
+    assert severities(10, 6, 6) == [2, 2, 2]
+    assert story(4, 10, 6, 10, rules=replace(HASTY, critical_level=levels(9))) == "o!.."
+
+
 def test_it_becomes_critical_once() -> None:
     assert story(4, 4, 10, 4, 11, 2, 12) == ".o!...."
 
 
 def test_what_opens_critical_does_not_become_so_again() -> None:
     assert story(10, 4, 10) == ".o."
-    assert stories([[10], [4]])[1]["critical"].tolist() == [True]
+    assert stories([[10], [4]])[1]["severity"].tolist() == [CRITICAL]
 
 
 def test_the_next_alert_may_become_critical_again() -> None:
@@ -228,8 +282,10 @@ def test_an_alert_remembers_its_first_reading_and_its_peak() -> None:
 def test_each_kind_of_evidence_has_a_story_of_its_own() -> None:
     one = [4, 4, 10, 0, 0, 0, 4, 4, 4]
     other = [0, 40, 40, 40, 90, 90, 0, 0, 0]
-    both = Rules(levels(3, 30), levels(9, 80), levels(0, 0), 0.35, 2, 3, 5 * US_PER_S)
-    alone = replace(both, open_level=levels(30), critical_level=levels(80), calm_level=levels(0))
+    both = Rules(
+        levels(3, 30), levels(6, 70), levels(9, 80), levels(0, 0), 0.35, 2, 3, 5 * US_PER_S
+    )
+    alone = Rules(levels(30), levels(70), levels(80), levels(0), 0.35, 2, 3, 5 * US_PER_S)
     together, _ = stories(list(zip(one, other, strict=True)), both)
     assert together == [story(*one), story(*other, rules=alone)]
     assert together == [".o!..c...", "..o.!...c"]
@@ -246,6 +302,7 @@ def test_each_stream_of_a_tick_has_a_story_of_its_own() -> None:
         seen=np.full(3, 9),
         warm=yes,
         restarted=~yes,
+        residual=NOTHING[:3],
         rules=RULES,
     )
     assert verdicts.escalated[:, 0].tolist() == [True, False, False]
@@ -263,6 +320,7 @@ def tick(docket: Docket, scores: Floats, t: int, seen: int, *, restarted: bool) 
         seen=seen * every,
         warm=every > 0,
         restarted=np.full(len(scores), restarted),
+        residual=NOTHING[: len(scores)],
         rules=HASTY,
     )
 
@@ -298,18 +356,25 @@ def test_levels_are_ordered_and_allow_the_rate_that_was_asked_for(
         calm.model_dump() | {"kind": "onset", "shape": shape, "extremal_index": 0.2}
     )
     made = rules(manifest(calibration=(calm, wild), period_s=2.0), alarms_per_day)
-    assert (made.open_level < made.critical_level).all()
+    assert (made.open_level < made.warning_level).all()
+    assert (made.warning_level < made.critical_level).all()
     for k, calibration in enumerate((calm, wild)):
-        for level, factor in ((made.open_level, 1), (made.critical_level, 0.01)):
+        for level, factor in (
+            (made.open_level, 1),
+            (made.warning_level, 0.1),
+            (made.critical_level, 0.01),
+        ):
             above = float(calibration.probability(np.array(float(level[k]))))
             a_day = above * 86_400 / 2.0 * calibration.extremal_index
             assert a_day == pytest.approx(alarms_per_day * factor, rel=1e-3)
 
 
 def test_rules_carry_the_patience_they_are_given() -> None:
-    made = rules(manifest(), 0.1, close_share=0.6, open_after=3, close_after=7, cool_down_s=1.5)
+    made = rules(
+        manifest(), 0.1, close_share=0.6, open_after=3, close_after=7, cool_down_s=1.5, lasting_s=9
+    )
     seen = (made.close_share, made.open_after, made.close_after, made.cool_down_us)
-    assert seen == (0.6, 3, 7, 1_500_000)
+    assert (*seen, made.lasting_us) == (0.6, 3, 7, 1_500_000, 9_000_000)
 
 
 def test_what_is_not_set_is_the_same_for_the_daemon_and_for_a_file() -> None:

@@ -16,13 +16,14 @@ from detector.state import Arena
 manifest = load(Path(sys.argv[1])).manifest
 streams, partitions = int(sys.argv[2]), int(sys.argv[3])
 before = resident_bytes()
-arenas = [Arena(manifest.state_width, len(manifest.kinds)) for _ in range(partitions)]
+widths = manifest.state_width, len(manifest.kinds), len(manifest.channels)
+arenas = [Arena(*widths, 8) for _ in range(partitions)]
 for start in range(0, streams, 5000):
     for arena in arenas[start // 5000 % partitions:][:1]:
         ids = [b"device-%017d" % n for n in range(start, min(start + 5000, streams))]
         arena.put(arena.take(arena.rows(ids)))
         del ids
-print(memory(manifest, streams, partitions).held, resident_bytes() - before, before)
+print(memory(manifest, streams, partitions, before=8).held, resident_bytes() - before, before)
 """
 
 
@@ -45,8 +46,13 @@ def test_the_command_line_says_it(small_model: Path) -> None:
         [*command, "--streams", "100000"], capture_output=True, text=True, check=True
     )
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "state", "table", "process", "total", "checkpoint",
+        "state", "before", "table", "process", "total", "checkpoint",
     ]  # fmt: skip
+    none = subprocess.run(
+        [*command, "--streams", "1000", "--readings-before", "0"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "of it: the last readings, 0 bytes a stream" in none.stdout
     none = subprocess.run([*command, "--streams", "0"], capture_output=True, text=True, check=False)
     assert none.returncode == 2
     assert "expected a number from 1 on" in none.stderr

@@ -1,13 +1,15 @@
 """What is said, as Kafka records."""
 
 from dataclasses import replace
+from typing import get_args
 
 import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import numpy as np
 import pytest
-from fakes import Record, StubModel, as_chunk, manifest
+from fakes import Record, StubModel, as_chunk, chunk_of, manifest
 
+from detector.change import Kind
 from detector.engine import Engine
 from detector.judge import rules
 from detector.messages import (
@@ -19,7 +21,19 @@ from detector.messages import (
     rfc3339,
     score_messages,
 )
-from detector.records import Alert, BadRecord, ChannelValue, Message, Partition, Readings, Status
+from detector.records import (
+    SEVERITIES,
+    SILENT,
+    Alert,
+    BadRecord,
+    ChannelChange,
+    ChannelValue,
+    Earlier,
+    Message,
+    Partition,
+    Readings,
+    Status,
+)
 
 FRAMING_BYTES = 100  # what Kafka adds to a record and its batch
 OPENED_US = 1_700_000_000_000_000
@@ -69,15 +83,48 @@ def test_the_engines_own_alerts_are_what_the_schema_says() -> None:
     x = np.array([[v, np.nan] for v in (0, 0, 0, 0, 6, 900, 1, 100, 100)], np.float32)
     ts_us[7:] += 300_000_000
     readings = Readings([b"p"], n * 0, ts_us, x, n)
-    said = engine.run(engine.new_arena(), readings, Partition("readings", 0)).alerts
+    said = engine.run(engine.new_arena(depth=4), readings, Partition("readings", 0)).alerts
+    assert any(alert.before for alert in said)
     assert {alert.status for alert in said} == {"open", "update", "close"}
     for alert in said:
         SCHEMA.validate(object_of(alert_message(alert, "alerts")))
 
 
+def test_what_was_before_an_opening_and_the_kind_of_change_are_told() -> None:
+    before = Earlier((OPENED_US, OPENED_US + 1), {"pressure": (1.5, None), "temp": (0.1, 0.2)})
+    told = replace(ALERT, change=ChannelChange("pressure", "jump"), before=before)
+    body = object_of(alert_message(told, "alerts"))
+    SCHEMA.validate(body)
+    assert body["change"] == {"name": "pressure", "kind": "jump"}
+    assert body["before"] == {
+        "at": ["2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:20.000001Z"],
+        "values": {"pressure": [1.5, None], "temp": [0.1, 0.2]},
+    }
+    assert not {"change", "before"} & alert_body(ALERT).keys()
+
+
+def test_the_schema_knows_the_kinds_of_change_and_how_severe_alerts_are() -> None:
+    of = ALERT_SCHEMA["properties"]
+    assert set(of["change"]["properties"]["kind"]["enum"]) == set(get_args(Kind))
+    assert tuple(of["severity"]["enum"]) == SEVERITIES
+
+
+def test_a_silent_stream_has_seconds_and_no_channels() -> None:
+    silent = replace(ALERT, kind=SILENT, probability=None, channels=(), status="close")
+    body = object_of(alert_message(replace(silent, cause="gone"), "alerts"))
+    SCHEMA.validate(body)
+    assert not {"probability", "channels"} & body.keys()
+    assert not SCHEMA.is_valid({k: v for k, v in alert_body(ALERT).items() if k != "channels"})
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"change": {"name": "c0", "kind": "odd"}},
+        {"before": {"at": []}},
+        {"severity": "dire"},
+        {"kind": "silent"},  # with channels
+        {"channels": None},
         {"id": "42"},
         {"opened_at": "yesterday"},
         {"status": "close"},  # without peak, duration and cause
@@ -157,6 +204,16 @@ def test_a_value_too_large_for_a_broker_is_cut_and_says_so() -> None:
     message = letter(b"pump", value)
     assert message.value == value[: DEAD_LETTER_BYTES - len(b"pump")]
     assert dict(message.headers)["detector_value_bytes"] == b"%d" % len(value)
+
+
+def test_a_dead_letter_keeps_the_headers_that_a_mapping_asks_for() -> None:
+    headers: dict[str, list[bytes | None]] = {
+        "device": [b"p", b"q"], "at": [b"1", None], "more": [b"", b"x" * 5000],
+    }  # fmt: skip
+    chunk = replace(chunk_of([(b"k", b"{"), (b"k", b"{")]), headers=headers)
+    sent = dead_letter(BadRecord(1, "not_json", "?"), chunk, "dead-letters")
+    assert dict(sent.headers).keys() & headers.keys() == {"device"}
+    assert dict(sent.headers)["device"] == b"q"
 
 
 @pytest.mark.parametrize(("key_bytes", "value_bytes"), [(2_000_000, 0), (200_000, 848_400)])

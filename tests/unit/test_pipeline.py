@@ -134,7 +134,7 @@ def test_gauges_say_how_much_is_held_and_open() -> None:
     rig.turn()
     rig.gauge()
     assert rig.value("detector_streams") == 1
-    assert rig.value("detector_open_alerts", kind="state", severity="critical") == 1
+    assert rig.value("detector_open_alerts", kind="state", severity="warning") == 1
     assert rig.value("detector_lag_records", partition="0") == 0
     held = rig.value("detector_state_bytes")
     assert held is not None

@@ -1,10 +1,12 @@
 """What the loop tells those who watch it."""
 
+import re
 from typing import get_args
 
 import numpy as np
 import pytest
 from fakes import MemoryBroker, MemorySink, manifest
+from prometheus_client.openmetrics.exposition import generate_latest
 from rigs import CALM, ONE, WILD, ZERO, Rig, write
 
 from detector.artifact import Calibration
@@ -32,6 +34,23 @@ def test_scores_are_told_as_how_rare_they_are_and_only_past_warm_up() -> None:
     assert calm == len(CALM) - warming
     assert rig.value(BUCKET, kind="state", le="10.0") == calm, "the wild ones are off the scale"
     assert rig.value("detector_score_rarity_decades_sum", kind="state") > 10 * len(WILD)
+
+
+def test_drift_is_that_of_scores_past_warm_up_and_fades() -> None:
+    rig = played(*CALM)
+    calm = rig.value("detector_score_drift", model=rig.about.name, kind="state")
+    assert calm < 0
+    assert abs(calm) < 0.01, "a few readings prove nothing"
+    write(rig.broker, [0.0, 30.0] * 1000)
+    rig.turn()
+    rig.gauge()
+    wild = rig.value("detector_score_drift", model=rig.about.name, kind="state")
+    assert wild > 0.25
+    rig.clock.seconds += 24 * 3600
+    write(rig.broker, [0.0])
+    rig.turn()
+    rig.gauge()
+    assert rig.value("detector_score_drift", model=rig.about.name, kind="state") < 0.5 * wild
 
 
 def test_rarity_counts_powers_of_ten_and_never_ends() -> None:
@@ -93,9 +112,20 @@ def test_open_alerts_are_told_by_severity_and_streams_counted_once() -> None:
     both = manifest(calibration=(one, one.model_copy(update={"kind": "onset"})))
     rig = played(*CALM, *WILD, about=both)
     for kind in both.kinds:
-        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 1
-        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 0
+        assert rig.value("detector_open_alerts", kind=kind, severity="warning") == 1
+        assert rig.value("detector_open_alerts", kind=kind, severity="critical") == 0
     assert rig.value("detector_alerting_streams") == 1
+
+
+def test_an_alert_is_the_exemplar_of_its_count() -> None:
+    rig = Rig()
+    write(rig.broker, (*CALM, *WILD), b"pump-" * 50)
+    rig.turn()
+    served = generate_latest(rig.metrics.registry).decode()
+    pattern = r'detector_alerts_total{.*status="open"} 1.0 # {alert_id="(.{36})",stream="(.*)"}'
+    told = re.search(pattern, served)
+    assert told, served
+    assert told[2] == ("pump-" * 50)[:64], "all labels together may have 128 characters"
 
 
 def test_a_partition_that_went_takes_its_series_along() -> None:
@@ -104,10 +134,12 @@ def test_a_partition_that_went_takes_its_series_along() -> None:
     rig.turn()
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") == 0
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") == rig.clock.now_s()
     assert rig.value("detector_position_offset", partition="0", position="read") == len(CALM)
     rig.pipeline.step(Polled(revoked=frozenset({ZERO})))
     rig.gauge()
     assert rig.value("detector_lag_records", partition="0") is None
+    assert rig.value("detector_last_record_timestamp_seconds", partition="0") is None
     assert rig.value("detector_position_offset", partition="0", position="read") is None
     assert rig.value("detector_lag_records", partition="1") == 0
     rig.gauge()

@@ -7,8 +7,9 @@ import pytest
 from fakes import manifest
 from labelled import kinds, tracks_of
 
+from detector.retrial import usable
 from training.figures import measure
-from training.rejudge import rejudge, usable
+from training.rejudge import rejudge
 
 RATES = (0.01, 0.1, 300.0, 20_000.0)
 

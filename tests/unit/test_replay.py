@@ -17,7 +17,7 @@ from detector.judge import rules
 from detector.model import load
 from detector.records import Partition, Readings
 from detector.replay import LATE
-from detector.settings import Judge
+from detector.telling import Judge
 from training.demo.fleet import CHANNELS, simulate
 
 Row = dict[str, Any]

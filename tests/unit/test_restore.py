@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from fakes import manifest
 
+from detector.budget import Tally
 from detector.records import Bounds, Partition, alert_id
 from detector.restore import OUTCOMES, Kept, resume
+from detector.silence import WATCH
+from detector.slab import Slab
 from detector.snapshot import FORMAT, Entry, Origin, number_of, read_entry
-from detector.state import DOCKET, PACE, Arena, Slab
+from detector.state import DOCKET, PACE, Arena
 
 PARTITION = Partition("readings", 3)
 ORIGIN = Origin(manifest(), PARTITION)
@@ -74,7 +77,13 @@ def newer() -> Kept:
 def narrow() -> Kept:
     kept = Kept()
     slab = Slab(
-        0, [b"a"], np.zeros((1, 2), np.float32), np.zeros(1, PACE), np.zeros((1, 1), DOCKET)
+        0,
+        [b"a"],
+        np.zeros((1, 2), np.float32),
+        np.zeros(1, PACE),
+        np.zeros((1, 1), DOCKET),
+        b"",
+        np.zeros(1, WATCH),
     )
     kept.note(b"slab/0", ORIGIN.slab(slab, AT))
     kept.note(b"mark", ORIGIN.mark(AT))
@@ -128,16 +137,20 @@ def test_bytes_that_are_nothing_of_ours_are_damage_and_no_crash() -> None:
 
 
 def test_judged_entries_count_between_the_mark_and_what_was_committed() -> None:
-    kept, docket = kept_of(), np.zeros((1, 1), DOCKET)
+    kept, docket, arena = kept_of(), np.zeros((1, 1), DOCKET), arena_of(b"a")
     for slot, (offset, peak) in enumerate([(AT, 1), (AT + 5, 2), (AT + 9, 3), (AT + 20, 4)]):
         docket["peak"], docket["open"] = peak, True
-        kept.note(b"judged/%d" % slot, ORIGIN.judged([b"a"], docket, offset))
+        arena.correct(arena.rows([b"a"]), docket)
+        arena.tally, arena.withheld = Tally(7, peak), {(b"a", "state"), (b"b", "state")}
+        kept.note(b"judged/%d" % slot, ORIGIN.judged(arena, [b"a"], offset))
     resumed = resume(kept, ORIGIN, bounds(committed=AT + 10))
     assert resumed.said is not None
     assert resumed.said.judged[b"a"]["peak"].tolist() == [3]
     assert resumed.slot == 3
     assert resumed.said.overrule(resumed.arena) == 1
     assert resumed.arena.alerting["open"].sum() == 1
+    assert resumed.arena.tally == Tally(7, 3)
+    assert resumed.arena.withheld == {(b"a", "state")}, "of b it says nothing"
 
 
 def test_a_tombstone_takes_a_key_back() -> None:
@@ -156,17 +169,19 @@ def test_numbers_in_keys() -> None:
 
 def test_the_layout_of_rows_belongs_to_the_format() -> None:
     """Whoever changes one changes FORMAT, or state of before is misread."""
-    assert FORMAT == 2
-    assert (PACE.itemsize, DOCKET.itemsize) == (16, 50)
+    assert FORMAT == 3
+    assert (PACE.itemsize, DOCKET.itemsize, WATCH.itemsize) == (16, 50, 29)
+    assert WATCH.names == ("readings", "silent", "heard_us", "heard", "envelope")
     assert PACE.names == ("last_us", "seen")
     assert DOCKET.names == (
-        "open", "critical", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
+        "open", "severity", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
         "bar", "barred_at",
     )  # fmt: skip
+    assert Tally._fields == ("hour", "told", "withheld", "since_us", "streams")
     fields = [field.name for field in msgspec.structs.fields(Entry)]
     assert fields == [
         "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",
-        "docket", "adopted", "crc32c",
+        "docket", "adopted", "ring", "watch", "clock", "tally", "crc32c",
     ]  # fmt: skip
 
 
@@ -177,7 +192,7 @@ def test_an_adopted_id_is_not_that_of_what_opened_after_it() -> None:
     docket["open"], docket["since_offset"] = True, 90
     arena.correct(arena.rows([b"a"]), docket)
     arena.adopted[b"a", 0] = "an older model's"
-    kept.note(b"adopted/0", ORIGIN.adopted(AT, list(arena.adopted.items())))
+    kept.note(b"adopted/0", ORIGIN.adopted(AT, [(b"a", "state", "an older model's")]))
     for slab in arena.touched():
         kept.note(b"slab/%d" % slab.number, ORIGIN.slab(slab, AT))
     kept.note(b"mark", ORIGIN.mark(AT))
@@ -185,7 +200,8 @@ def test_an_adopted_id_is_not_that_of_what_opened_after_it() -> None:
     still = resume(kept, heir, bounds(committed=AT + 10)).arena.adopted
     assert still == {(b"a", 0): "an older model's"}
     docket["since_offset"] = AT + 4
-    kept.note(b"judged/0", ORIGIN.judged([b"a"], docket, AT + 5))
+    arena.correct(arena.rows([b"a"]), docket)
+    kept.note(b"judged/0", ORIGIN.judged(arena, [b"a"], AT + 5))
     (now,) = resume(kept, heir, bounds(committed=AT + 10)).arena.adopted.values()
     assert now == alert_id(PARTITION, b"a", "state", ORIGIN.manifest.version, 0, AT + 4)
     # Under the same model, too: it goes by its own id, and the adopted one is forgotten.
@@ -197,10 +213,10 @@ def test_an_adopted_id_is_not_that_of_what_opened_after_it() -> None:
 
 def test_the_state_of_one_model_may_lie_among_what_no_longer_counts_of_another() -> None:
     before, kept = other(version="1" * 64), kept_of()
-    kept.note(b"judged/7", before.judged([b"a"], np.zeros((1, 1), DOCKET), AT - 5))
-    kept.note(b"adopted/3", before.adopted(AT - 5, [((b"a", 0), "gone")]))
+    kept.note(b"judged/7", before.judged(arena_of(b"a"), [b"a"], AT - 5))
+    kept.note(b"adopted/3", before.adopted(AT - 5, [(b"a", "state", "gone")]))
     assert resume(kept, ORIGIN, bounds()).outcome == "restored"
-    kept.note(b"judged/8", before.judged([b"a"], np.zeros((1, 1), DOCKET), AT + 5))
+    kept.note(b"judged/8", before.judged(arena_of(b"a"), [b"a"], AT + 5))
     assert resume(kept, ORIGIN, bounds()).outcome == "damaged"
 
 

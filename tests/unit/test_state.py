@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 
-from detector.state import (
-    MOST_SLAB_ROWS,
-    NEVER_US,
-    STREAM_BYTES,
-    Arena,
-    Rows,
-    row_bytes,
-    slab_rows,
-)
+from detector.records import US_PER_S
+from detector.ring import RING_BYTES
+from detector.silence import Silence
+from detector.slab import MOST_SLAB_ROWS, STREAM_BYTES, slab_rows
+from detector.state import NEVER_US, Arena, Rows, row_bytes
 
 WIDTH, KINDS = 4, 2
 
@@ -150,7 +146,22 @@ def test_what_was_written_can_be_loaded_in_any_order() -> None:
     assert sorted(other._free) == sorted(arena._free)
 
 
-@pytest.mark.parametrize(("width", "rows"), [(4, 64), (136, 64), (2000, 64), (10_000, 16)])
+@pytest.mark.parametrize(
+    ("width", "rows"), [(4, 64), (136, 64), (1000, 64), (2000, 32), (10_000, 16)]
+)
 def test_a_slab_fits_into_a_message(width: int, rows: int) -> None:
-    assert slab_rows(width, 2) == rows
-    assert rows * (row_bytes(width, 2) + STREAM_BYTES) <= 1 << 20
+    assert slab_rows(row_bytes(width, 2)) == rows
+    assert rows * (row_bytes(width, 2) + RING_BYTES + STREAM_BYTES) <= 1 << 20
+
+
+def test_who_was_heard_or_fell_silent_is_written() -> None:
+    arena, silence = Arena(WIDTH, KINDS), Silence(1, 10**12, fewest=1)
+    arena.rows(names(3 * MOST_SLAB_ROWS))
+    seconds = US_PER_S * np.arange(20) * 10
+    arena.listen(np.full(20, MOST_SLAB_ROWS), seconds[:1].repeat(20), silence)
+    assert [slab.number for slab in arena.touched()] == [1]
+    arena.settle()
+    turns = arena.listen(np.zeros(20, np.int64), seconds, silence)
+    assert [turn.row for turn in turns] == [MOST_SLAB_ROWS]
+    assert [slab.number for slab in arena.touched()] == [0, 1]
+    assert arena.silent == 1

@@ -9,9 +9,11 @@ from fakes import Calibration, MemoryBroker, StubModel, manifest
 from rigs import CALM, ONE, WILD, ZERO, Rig, ids, write
 
 from detector.errors import ConnectionLost
+from detector.mapping import Input, form_of
 from detector.pipeline import Topics
 from detector.records import Floats, Step
 from detector.restore import Kept, resume
+from detector.silence import Silence
 from detector.snapshot import Origin
 
 TOPICS = Topics("alerts", "dead-letters", shadow="compared")
@@ -109,10 +111,10 @@ def test_what_the_old_model_opened_stays_open_under_its_id_until_it_is_quiet() -
     assert not rig.pipeline._owned.held[ZERO].arena.adopted
 
 
-def test_what_was_critical_is_not_said_to_become_so_again() -> None:
+def test_what_was_a_warning_is_not_said_to_become_one_again() -> None:
     rig = begun()
     turn(rig, [500.0, -500.0])
-    assert said(rig.broker)[-1]["severity"] == "critical"
+    assert said(rig.broker)[-1]["severity"] == "warning"
     rig.line_up(StubModel(NEXT), patience_s=0)
     turn(rig, [900.0, -900.0, 900.0])
     assert judges(rig) == {NEXT.version}
@@ -130,6 +132,72 @@ def test_a_stream_in_alert_that_is_silent_since_closes_with_its_next_reading() -
     (opened, _), (closed, status) = ids(rig.broker)
     assert (closed, status) == (opened, "close")
     assert said(rig.broker)[-1]["cause"] == "gap"
+
+
+def slowly(rig: Rig, since_s: int, seconds: int, stream: bytes) -> int:
+    """Write a reading each fifteen seconds; return when the last one was."""
+    for at in range(since_s + 15, since_s + seconds + 1, 15):
+        write(rig.broker, [json.dumps({"ts": 1_700_000_000 + at, "values": [0, 0]})], stream)
+        rig.clock.seconds += 2
+        rig.turn()
+    return at
+
+
+@pytest.mark.parametrize("opens_per_hour", [None, 0])
+def test_who_is_silent_stays_so_under_the_next_model(opens_per_hour: int | None) -> None:
+    watch = Silence(1, 10**15, fewest=1)
+    rig = begun(silence=watch, opens_per_hour=opens_per_hour)
+    at_s = slowly(rig, len(CALM), 150, b"another")
+    rig.line_up(StubModel(NEXT), patience_s=0)
+    at_s = slowly(rig, at_s, 30, b"another")
+    assert judges(rig) == {NEXT.version}
+    slowly(rig, at_s, 15, b"s")
+    told = [(one["kind"], one["status"]) for one in said(rig.broker)]
+    silent = [("silent", "open"), ("silent", "close")]
+    assert told == (silent if opens_per_hour is None else [("budget", "open")])
+    # It is known when others spoke that it has never heard itself.
+    held = rig.pipeline._owned.held[ZERO]
+    assert (held.arena.paces()[1]["last_us"] > 0).all()
+
+
+def test_values_that_wait_for_others_go_over_with_their_partition() -> None:
+    form = form_of(manifest(), Input.model_validate({"tags": {"hold_s": 2.0}}))
+    quick, rig = manifest(version="1" * 64, warm_up=0), begun(form=form)
+
+    def sample(channel: str, at: float, value: float = 0.0, stream: str = "s") -> str:
+        tag = f"{stream}/{channel}"
+        return json.dumps({"tag": tag, "ts": 1_700_000_000 + at, "values": value})
+
+    # Many that are kept before, and not touched again.
+    write(rig.broker, [sample("c0", 0, stream=f"other-{n}") for n in range(200)], b"k")
+    rig.turn()
+    rig.clock.seconds += 100
+    rig.turn()
+    rig.line_up(StubModel(quick))
+    rig.turn()
+    for at in range(10):
+        write(rig.broker, [sample("c0", at), sample("c1", at)], b"k")
+    write(rig.broker, [sample("c0", 10, 50.0)], b"k")  # half of a reading
+    rig.turn()
+    rig.clock.seconds += 2
+    rig.turn()
+    rig.turn()
+    assert judges(rig) == {quick.version}
+    assert restored(rig, quick) == "restored"
+    write(rig.broker, [sample("c1", 10)], b"k")
+    again = Rig(rig.broker, about=quick, form=form)
+    again.turn()
+    (opened,) = said(rig.broker)
+    assert opened["channels"][0]["value"] == 50.0
+
+
+def test_an_alert_that_nobody_was_told_of_ends_without_a_word() -> None:
+    rig = begun(opens_per_hour=0)
+    turn(rig, WILD)
+    rig.line_up(StubModel(NEXT), patience_s=0)
+    turn(rig, CALM)
+    assert judges(rig) == {NEXT.version}
+    assert [(one["kind"], one["status"]) for one in said(rig.broker)] == [("budget", "open")]
 
 
 def test_what_only_the_new_model_holds_to_be_wrong_is_told_when_it_judges() -> None:

@@ -1,26 +1,17 @@
 """All cases and seeds, played side by side in processes of their own."""
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-)
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import torch
-
 from detector.errors import ArtifactRejected, SettingsRejected
 from training.benchmark.answers import Answer, rivals
 from training.benchmark.cases import Case
 from training.benchmark.play import Played, play, roles_matter
+from training.workers import workers
 
 
 class Task(NamedTuple):
@@ -88,7 +79,7 @@ def side_by_side(
         ArtifactRejected: If a case's file cannot be proven.
     """
     tasks = plan.tasks()
-    with _pool(jobs) as pool:
+    with workers(jobs) as pool:
         played = [pool.submit(_run, task, plan.recipe, plan.folder) for task in tasks]
         asked = [pool.submit(rivals, case) for case in plan.cases]
         names: dict[Future[Any], str] = {}
@@ -110,16 +101,3 @@ def _run(task: Task, recipe: Mapping[str, Any], folder: Path) -> tuple[Played, f
         msg = f"{task.name}: {error}"
         raise type(error)(msg) from error
     return played, perf_counter() - began
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[Executor]:
-    """Lend workers; what is not begun when one fails never is."""
-    pool: Executor = ThreadPoolExecutor(1)
-    if jobs > 1:
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

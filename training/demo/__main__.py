@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 
@@ -34,6 +35,7 @@ DRAIN_S = 10.0
 SILENCE_S = 3.0  # without a new alert after the last reading: the daemon has read it all
 
 console = Console(highlight=False)
+interrupted = Event()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,12 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.only_train:
         return 0 if (options.folder / "run" / "model.onnx").exists() else _train(options.folder)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         with ExitStack() as stack:
             return _demo(options.folder, options.seconds, stack)
     except KeyboardInterrupt:
         console.print("\nstopped")
         return 0
+
+
+def _interrupt(*_: object) -> None:
+    interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _check_interrupted() -> None:
+    """Raise again what the Kafka client swallows while it connects."""
+    if interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def _demo(folder: Path, seconds: float, stack: ExitStack) -> int:
@@ -96,6 +110,7 @@ def _start_daemon(folder: Path, servers: str, stack: ExitStack) -> int:
     console.print(f"detector run: process {process.pid}, log {folder / 'detector.log'}")
     deadline = time.monotonic() + READY_S
     while not _ready(port):
+        _check_interrupted()
         if process.poll() is not None or time.monotonic() > deadline:
             said = (folder / "detector.log").read_text(errors="replace")[-2000:]
             msg = f"expected the daemon to be ready, saw exit code {process.poll()}:\n{said}"
@@ -162,6 +177,7 @@ def _tell_fault(fault: Fault, start_s: int) -> None:
 
 
 def _show(alerts: KafkaSource, tally: Tally) -> None:
+    _check_interrupted()
     polled = alerts.poll()
     for partition in polled.assigned:
         alerts.start(partition, None)
@@ -181,6 +197,8 @@ def _line(alert: dict[str, object]) -> str:
         return f"{head}[green]quiet again[/green] after {float(str(raw('duration_s'))):.0f} s"
     colour = "red" if alert["severity"] == "critical" else "yellow"
     opened = _clock(datetime.fromisoformat(str(raw("opened_at"))).timestamp())
+    if alert["kind"] == "silent":
+        return f"{head}[{colour}]{alert['severity']}[/{colour}] silent since {opened}"
     channels = raw("channels")
     assert isinstance(channels, list)  # noqa: S101 - by the alert's schema
     worst = "; ".join(

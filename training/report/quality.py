@@ -8,9 +8,10 @@ import numpy as np
 from detector.artifact import Manifest
 from detector.judge import rules
 from detector.records import Floats
+from detector.retrial import RATES, usable
 from training.evaluate import Track
 from training.figures import Figures, measure
-from training.rejudge import RATES, rejudge, usable
+from training.rejudge import rejudge
 from training.report.charts import (
     draw_precision_recall,
     draw_rates,
