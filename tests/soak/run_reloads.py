@@ -31,12 +31,11 @@ from versions import another_version
 from detector.clock import SystemClock
 from detector.consumer import KafkaSource
 from detector.decode import decode
-from detector.engine import Engine
-from detector.equip import rules_of
+from detector.equip import equip
 from detector.group import Subscription
 from detector.model import load
-from detector.settings import Judge
-from detector.validate import format_of
+from detector.overrides import Overrides
+from detector.settings import Settings
 
 STREAMS, RATE = 100, 400  # readings a second: a stream is past its warm-up in five
 EVERY_S = 10.0
@@ -46,7 +45,9 @@ QUIET_S = 15.0
 def undisturbed(model: Path, topics: Topics, sent: int) -> Counter[tuple[str, str]]:
     """Return id and status of all that one model says of what was written, in one go."""
     loaded = load(model)
-    engine, form = Engine(loaded, rules_of(loaded.manifest, Judge())), format_of(loaded.manifest)
+    settings = Settings(model=model)
+    scorer = equip(settings, loaded, overrides=Overrides())
+    engine, form = scorer.engine, scorer.form
     arenas: dict[object, Any] = {}
     said: Counter[tuple[str, str]] = Counter()
     for chunk in topics.chunks(topics.readings, sent, 600):
