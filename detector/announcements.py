@@ -10,10 +10,10 @@ import structlog
 
 from detector.artifact import Manifest
 from detector.engine import Outcome
+from detector.lane import Lane
 from detector.metrics import Metrics
-from detector.partitions import Held
 from detector.records import Doubles
-from detector.scorer import Lineup, Notice
+from detector.scorer import Lineup
 from detector.shadow import Comparison
 
 log = structlog.get_logger()
@@ -31,17 +31,8 @@ class Announcements:
         self._judging = judging
         self._shadows: dict[str, Manifest] = {}
         self._rarity = np.zeros((0, 2), np.float64)
+        self._waiting = 0
         self._name(judging)
-
-    def noticed(self, notice: Notice) -> None:
-        """Something was changed while running, or was not."""
-        self._metrics.reloads.labels(notice.what, notice.fate).inc()
-        if notice.fate == "taken":
-            log.info("taken while running", what=notice.what, new=notice.detail)
-        elif notice.fate == "refused":
-            log.error("refused, what was before stays", what=notice.what, why=notice.detail)
-        else:
-            log.warning("needs a restart, not taken", what=notice.what, settings=notice.detail)
 
     def lined_up(self, lineup: Lineup) -> None:
         """Other models score, or the same ones under other settings."""
@@ -60,14 +51,15 @@ class Announcements:
 
     def waiting(self, partitions: int) -> None:
         """So many partitions are still judged by the model before."""
-        self._metrics.awaiting.set(partitions)
+        self._metrics.awaiting.inc(partitions - self._waiting)  # other routes may wait, too
+        self._waiting = partitions
 
-    def goes_over(self, held: Held, *, late: bool) -> None:
+    def goes_over(self, lane: Lane, *, late: bool) -> None:
         """A partition is about to be judged by the next model."""
         log.info(
             "a partition goes over to the next model",
-            partition=held.number,
-            streams=len(held.arena),
+            partition=lane.origin.partition.number,
+            streams=len(lane.arena),
             warmed_up=not late,
         )
 

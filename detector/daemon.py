@@ -4,14 +4,13 @@ import signal
 import ssl
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib.metadata import version
 
 import structlog
 
-from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
 from detector.cluster import Cluster
@@ -30,18 +29,21 @@ from detector.errors import (
 )
 from detector.expose import Health, Server, notifier
 from detector.group import Subscription
+from detector.lane import Keeping
 from detector.limit import DeadLetters
 from detector.logs import set_up_logs
 from detector.mapping import headers_of
 from detector.metrics import Metrics
+from detector.model import StepModel
 from detector.override_recorder import OverrideRecorder
 from detector.overrides import Overrides
-from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.reload import Reload
 from detector.renewal import settings_file
+from detector.routed import LAST, routes_of, settings_for
+from detector.routes import Routes
 from detector.schemas import Schemas, schemas_of
 from detector.scorer import Scorer
 from detector.settings import (
@@ -53,7 +55,7 @@ from detector.settings import (
 )
 from detector.source import Source
 from detector.steering import Steering
-from detector.succession import Outside
+from detector.successions import Outside
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.watchdog import Watchdog
@@ -80,9 +82,10 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     make = partial(equip, overrides=overrides, unpack=unpack)
     reload = Reload(settings, read, make, settings_file(), _tune)  # sees what changes from now
     signal.signal(signal.SIGHUP, lambda *_: reload.hurry())
-    scorer = make(settings, load_trusted(settings))
-    manifest, clock = scorer.manifest, SystemClock()
-    metrics = _metrics(settings, manifest, clock)
+    routes = _routes(settings, make)
+    models = {one.name: one.scorers[0].engine.model for one in routes.each if one.scorers}
+    metrics, clock = _metrics(settings, list(models.values())), SystemClock()
+    metrics.progress.set(clock.now_s())
     health = Health(clock, settings.http.stall_s, notifier(notify_socket()))
     health.beat()
     server = _serve(settings, metrics, health)
@@ -90,19 +93,20 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     sink, delivery = _delivery(settings, source)
     keeping = keeping_of(settings)
     changelog = _changelog(settings, keeping, clock)
-    recorder = Recorder(metrics, health, clock, manifest)
+    recorder = Recorder(metrics, health, clock)
     steering = Steering(_control(settings), overrides, OverrideRecorder(metrics), clock)
     pipeline = _pipeline(
-        settings, scorer, source, delivery, changelog, recorder, clock, steering, schemas, reload
+        settings, routes, source, delivery, changelog, recorder, clock, steering, schemas, reload
     )
     watchdog = Watchdog(health, clock, settings.delivery.watchdog_s)
     watchdog.start()
     _stop_on_signals(pipeline)
-    reload.start(scorer.engine.model)
+    reload.start(models)
     log.info(
         "started",
-        model=manifest.name,
-        version=manifest.version[:12],
+        model=models[LAST].manifest.name,
+        version=models[LAST].manifest.version[:12],
+        **({"routes": [one.name for one in settings.routes]} if settings.routes else {}),
         topic=settings.kafka.topic,
         group=settings.kafka.group,
         guarantee=settings.delivery.guarantee,
@@ -165,14 +169,23 @@ def _stop_on_signals(pipeline: Pipeline) -> None:
         signal.signal(name, stop)
 
 
-def _metrics(settings: Settings, manifest: Manifest, clock: Clock) -> Metrics:
+def _routes(settings: Settings, make: Callable[[Settings, StepModel], Scorer]) -> Routes:
+    """Load each route's model and let it judge."""
+
+    def scorer(name: str) -> Scorer:
+        own = settings_for(settings, name)
+        return make(own, load_trusted(own))
+
+    return routes_of(settings, scorer)
+
+
+def _metrics(settings: Settings, models: Sequence[StepModel]) -> Metrics:
     """Return the metrics, with those set that never change."""
-    metrics = Metrics(manifest.kinds)
+    metrics = Metrics(list(dict.fromkeys(k for model in models for k in model.manifest.kinds)))
     metrics.config.labels(fingerprint(settings)).set(1)
     metrics.build.labels(version("sensor-anomaly-detector")).set(1)
     metrics.max_streams.set(settings.state.max_streams)
     metrics.watchdog.set(settings.delivery.watchdog_s)
-    metrics.progress.set(clock.now_s())
     return metrics
 
 
@@ -203,7 +216,7 @@ def _topics(settings: Settings) -> Topics:
 
 def _pipeline(  # noqa: PLR0913, PLR0917 - called once
     settings: Settings,
-    scorer: Scorer,
+    routes: Routes,
     source: Source,
     delivery: Delivery,
     changelog: KafkaChangelog | None,
@@ -216,7 +229,7 @@ def _pipeline(  # noqa: PLR0913, PLR0917 - called once
     return Pipeline(
         source=source,
         changelog=changelog,
-        scorer=scorer,
+        routes=routes,
         delivery=delivery,
         topics=_topics(settings),
         keeping=keeping_of(settings),
@@ -245,7 +258,9 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
         lines = LineSink(sys.stdout)
         return lines, AtLeastOnce(source, lines)
     topics, kafka = _topics(settings), settings.kafka
-    names = [topics.alerts, topics.dead_letters, *filter(None, [topics.scores, topics.shadow])]
+    routed = {route.alerts_topic for route in settings.routes}
+    told = {topics.alerts, topics.dead_letters, topics.scores, topics.shadow, *routed}
+    names = sorted(filter(None, told))
     if settings.delivery.guarantee == "at_least_once":
         sink = KafkaSink(_cluster(settings), names)
         return sink, AtLeastOnce(source, sink)

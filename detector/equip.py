@@ -6,7 +6,7 @@ from typing import Any
 from detector.artifact import Manifest
 from detector.engine import Engine
 from detector.judge import Rules, rules
-from detector.mapping import form_of
+from detector.mapping import Input, form_of
 from detector.model import StepModel
 from detector.overrides import Overrides
 from detector.records import US_PER_S
@@ -43,7 +43,17 @@ def equip(
         _thresholds(manifest, judge, overrides),
     )
     depth = ring_depth(len(manifest.channels), judge.readings_before)
-    return Scorer(engine, form_of(manifest, settings.input, unpack), depth)
+    return Scorer(engine, form_of(manifest, _input_of(settings, manifest), unpack), depth)
+
+
+def _input_of(settings: Settings, manifest: Manifest) -> Input:
+    """Return how records are read, without the channels of other routes' models."""
+    given = settings.input
+    if not settings.routes:
+        return given
+    names = {channel.name for channel in manifest.channels}
+    own = {name: cell for name, cell in given.channels.items() if name in names}
+    return given.model_copy(update={"channels": own})
 
 
 def silence_of(settings: Settings) -> Silence:
@@ -61,6 +71,7 @@ def rules_of(manifest: Manifest, settings: Judge) -> Rules:
         close_after=settings.close_after,
         cool_down_s=settings.cool_down_s,
         lasting_s=settings.lasting_s,
+        at_most=settings.at_most,
     )
 
 

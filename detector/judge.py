@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.artifact import Manifest
-from detector.records import US_PER_S, Bools, Floats, Ints, Shorts
+from detector.records import SEVERITIES, US_PER_S, Bools, Floats, Ints, Severity, Shorts
 from detector.state import Docket
 
 # A reading is a warning, or critical, when normal ones score as high this much less often than
@@ -32,6 +32,7 @@ class Rules:
         close_after: Quiet readings in a row that close it.
         cool_down_us: After a close, how long (event time) nothing opens.
         lasting_us: An alert open for so long (event time) lasts.
+        at_most: Index into records.SEVERITIES; no alert is more severe.
     """
 
     open_level: Floats
@@ -43,6 +44,7 @@ class Rules:
     close_after: int = 1
     cool_down_us: int = 0
     lasting_us: int = LASTING_S * US_PER_S
+    at_most: int = CRITICAL
 
 
 CALM = 0.75  # of normal readings score as high
@@ -61,6 +63,7 @@ def rules(
     close_after: int = 1,
     cool_down_s: float = 0,
     lasting_s: float = LASTING_S,
+    at_most: Severity = "critical",
 ) -> Rules:
     """Turn an acceptable rate of false alarms into levels of the model's score.
 
@@ -72,6 +75,7 @@ def rules(
         close_after: See `Rules`.
         cool_down_s: Seconds; see `Rules`.
         lasting_s: Seconds; see `Rules`.
+        at_most: See `Rules`.
     """
     period_s = manifest.period_s
     allowed = [c.reading_probability(alarms_per_day, period_s) for c in manifest.calibration]
@@ -95,6 +99,7 @@ def rules(
         close_after,
         int(cool_down_s * US_PER_S),
         int(lasting_s * US_PER_S),
+        SEVERITIES.index(at_most),
     )
 
 
@@ -167,7 +172,7 @@ def judge(  # noqa: PLR0913 - a tick's columns
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     lasting = ts - after["since_us"] >= rules.lasting_us
-    severity = _severity(after["peak"], _alone(residual), lasting, rules)
+    severity = _severity(after["peak"], _alone(residual), lasting, rules).clip(max=rules.at_most)
     severity = still * np.maximum(severity, was_open * docket["severity"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)

@@ -38,6 +38,7 @@ class Metrics:
         Args:
             kinds: Of evidence, as the model names them.
         """
+        self.kinds = tuple(kinds)
         table = self.table = Table()
         self.registry = table.registry
         self._input(table)
@@ -58,6 +59,10 @@ class Metrics:
         self.readings = counter("detector_readings_total", "Readings scored.")
         self.warming = counter(
             "detector_warming_readings_total", "Readings scored during warm-up, not alerted."
+        )
+        self.unrouted = counter(
+            "detector_unrouted_records_total",
+            "Records whose streams only a route without a model takes: counted, no more.",
         )
         self.late = counter(
             "detector_late_readings_total",

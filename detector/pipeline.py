@@ -8,18 +8,19 @@ from detector.clock import Clock
 from detector.decode import decode
 from detector.delivery import Delivery
 from detector.errors import Displaced, MembershipLost
+from detector.lane import Keeping, Lane
 from detector.limit import DeadLetters
 from detector.messages import alert_message, dead_letter, score_messages
 from detector.ownership import LOAD_TIMEOUT_S, Ownership
-from detector.partitions import Held, Keeping
+from detector.partitions import Held
 from detector.patience import Patience
 from detector.recorder import Recorder
 from detector.records import Chunk, Message, Partition, Polled
+from detector.routes import Route, Routes
 from detector.schemas import Schemas, understood
-from detector.scorer import Scorer
 from detector.source import Source
 from detector.steering import Steering
-from detector.succession import Outside, Succession
+from detector.successions import Outside, Successions
 
 RELIEF_S = 1.0  # between two evictions while there are too many streams
 
@@ -61,7 +62,7 @@ class Pipeline:
         *,
         source: Source,
         changelog: Changelog | None,
-        scorer: Scorer,
+        routes: Routes,
         delivery: Delivery,
         topics: Topics,
         keeping: Keeping,
@@ -85,10 +86,8 @@ class Pipeline:
         self._schemas = schemas
         self._steering = steering
         self._patience = Patience(recorder, clock, timing.shutdown_s)
-        self._owned = Ownership(source, changelog, self._patience, recorder, clock, keeping, scorer)
-        self._succession = Succession(
-            self._owned, outside, recorder.announcements, clock, limit, topics.shadow
-        )
+        self._owned = Ownership(source, changelog, self._patience, recorder, clock, keeping, routes)
+        self._successions = Successions(self._owned, outside, recorder, clock, limit, topics.shadow)
         self._ledger = self._owned.ledger
         self._committed_s = self._relief_s = clock.monotonic_s()
 
@@ -168,49 +167,61 @@ class Pipeline:
         held = self._owned.reading(chunk)
         if held is None:
             return []
-        known, fresh = chunk.split(held.live_from)
+        messages, taken = list[Message](), 0
+        for route, part in self._owned.routes.split(chunk):
+            if route.scorers:
+                taken += len(part.values)
+                messages += self._process_lane(held, route, part)
+        self._recorder.unrouted(len(chunk.values) - taken)
+        self._ledger.note_read(chunk.partition, chunk.next_offset)
+        return messages
+
+    def _process_lane(self, held: Held, route: Route, chunk: Chunk) -> list[Message]:
+        """Do so with the records that one route takes."""
+        lane = held.lanes[route.name]
+        _, chunk = chunk.split(lane.start)
+        known, fresh = chunk.split(lane.live_from)
         if known.values:
-            self._replay(held, known)
+            self._replay(route, lane, known)
         if not fresh.values:
             return []
-        self._owned.go_live(held)
-        return self._say(held, fresh)
+        self._owned.go_live(held, lane)
+        return self._say(route, lane, fresh)
 
-    def _replay(self, held: Held, chunk: Chunk) -> None:
+    def _replay(self, route: Route, lane: Lane, chunk: Chunk) -> None:
         """Let readings move the state, in silence: what they caused was said."""
         with self._recorder.timed("replay"):
-            readings = decode(chunk, held.scorer.form, held.tags).readings
-            outcome = held.scorer.engine.run(held.arena, readings, chunk.partition)
-            self._succession.warm(held, chunk, readings)
-        self._ledger.note_read(chunk.partition, chunk.next_offset)
+            readings = decode(chunk, lane.scorer.form, lane.tags).readings
+            outcome = lane.scorer.engine.run(lane.arena, readings, chunk.partition)
+            self._successions[route].warm(lane, chunk, readings)
         self._recorder.replayed(outcome)
 
-    def _say(self, held: Held, chunk: Chunk) -> list[Message]:
+    def _say(self, route: Route, lane: Lane, chunk: Chunk) -> list[Message]:
         topics, partition, changelog = self._topics, chunk.partition, self._keeping.topic
         messages: list[Message] = []
         if changelog:
-            messages += held.first_mark(changelog, int(chunk.offsets[0]))
+            messages += lane.first_mark(changelog, int(chunk.offsets[0]))
         with self._recorder.timed("decode"):
-            decoded = decode(chunk, held.scorer.form, held.tags)
+            decoded = decode(chunk, lane.scorer.form, lane.tags)
         self._limit.note(partition, len(chunk.values), decoded.bad, self._clock.monotonic_s())
         with self._recorder.timed("score"):
-            trace = topics.scores is not None or self._succession.compares(held)
-            outcome = held.scorer.engine.run(
-                held.arena, decoded.readings, partition, keep_trace=trace
+            succession = self._successions[route]
+            trace = topics.scores is not None or succession.compares(lane)
+            outcome = lane.scorer.engine.run(
+                lane.arena, decoded.readings, partition, keep_trace=trace
             )
-            messages += self._succession.beside(held, chunk, decoded.readings, outcome)
-        self._ledger.note_read(partition, chunk.next_offset)
-        self._recorder.scored(chunk, decoded, outcome, held.scorer.manifest)
+            messages += succession.beside(lane, chunk, decoded.readings, outcome)
+        self._recorder.scored(chunk, decoded, outcome, lane.scorer.manifest)
         messages += [
-            alert_message(alert, topics.alerts, self._steering.mute(alert))
+            alert_message(alert, route.alerts, self._steering.mute(alert))
             for alert in outcome.alerts
         ]
         messages += [dead_letter(bad, chunk, topics.dead_letters) for bad in decoded.bad]
         if topics.scores is not None and outcome.trace is not None:
-            about = held.scorer.manifest
+            about = lane.scorer.manifest
             messages += score_messages(decoded.readings, outcome.trace, about, topics.scores)
         if changelog:
-            messages += held.judged(changelog, outcome, chunk.next_offset)
+            messages += lane.judged(changelog, outcome, chunk.next_offset)
         return messages
 
     # What is kept -----------------------------------------------------------------------
@@ -253,10 +264,10 @@ class Pipeline:
 
     def _renew(self) -> None:
         """Take what is new from outside, and let a partition go over to another model."""
-        self._succession.take()
-        heir = self._succession.heir()
+        self._successions.take()
+        heir = self._successions.heir()
         if heir is not None and self._checkpoint(heir, heir=True):
-            self._succession.install(heir)
+            self._successions.install(heir)
 
     def _checkpoint(self, held: Held, *, heir: bool = False) -> bool:
         """Write the slabs of a partition that were touched since its last checkpoint.
@@ -268,12 +279,13 @@ class Pipeline:
         Returns:
             False if that was not kept, because the group moves.
         """
-        partition, changelog = held.origin.partition, self._keeping.topic
+        partition, changelog = held.partition, self._keeping.topic
         held.due_s = self._clock.monotonic_s() + self._keeping.interval_s
         offset = self._ledger.read.get(partition)
         if offset is None or (offset == self._ledger.checkpointed.get(partition) and not heir):
             return True
-        evicted = held.evict(self._keeping, self._owned.streams)
+        streams = self._owned.streams
+        evicted = sum(lane.evict(self._keeping, streams) for lane in held.lanes.values())
         if not changelog:
             self._recorder.evicted(evicted)
             return True

@@ -4,7 +4,7 @@ The only caller of metrics. Stages return facts; the loop hands them over here.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
 import structlog
@@ -12,15 +12,16 @@ import structlog
 from detector.announcements import Announcements
 from detector.artifact import Manifest
 from detector.clock import Clock
-from detector.drift import Drift
 from detector.engine import Outcome
 from detector.errors import RegistryLost
 from detector.expose import Health
+from detector.gauges import Gauges
 from detector.ledger import Ledger
-from detector.metrics import POSITIONS, Metrics, Operation, Stage
-from detector.partitions import Held, alerting
-from detector.records import SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
+from detector.metrics import Metrics, Operation, Stage
+from detector.partitions import Held
+from detector.records import US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
+from detector.scorer import Notice
 from detector.validate import Decoded
 
 log = structlog.get_logger()
@@ -33,20 +34,31 @@ GAUGES_INTERVAL_S = 1.0  # walking all partitions for a gauge is not worth every
 class Recorder:
     """Turns facts into metrics, probes and lines."""
 
-    def __init__(self, metrics: Metrics, health: Health, clock: Clock, manifest: Manifest) -> None:
-        """Wire it to those who watch; `manifest` names the evidence."""
-        self.announcements = Announcements(metrics, manifest)
+    def __init__(self, metrics: Metrics, health: Health, clock: Clock) -> None:
+        """Wire it to those who watch."""
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._kinds = manifest.kinds
-        self._drift: dict[str, tuple[Manifest, Drift]] = {}  # by the model's version
+        self._gauges = Gauges(metrics, clock)
         self._away = False
         self._delayed: set[Partition] = set()
-        self._told: set[Partition] = set()
         self._ts_us: list[Ints] = []
         self._gauged_s = float("-inf")
         self._progress_s = clock.monotonic_s()
+
+    def announcements(self, judging: Manifest) -> Announcements:
+        """Return what tells of the models of one route, of which one judges now."""
+        return Announcements(self._metrics, judging)
+
+    def noticed(self, notice: Notice) -> None:
+        """Something was changed while running, or was not."""
+        self._metrics.reloads.labels(notice.what, notice.fate).inc()
+        if notice.fate == "taken":
+            log.info("taken while running", what=notice.what, new=notice.detail)
+        elif notice.fate == "refused":
+            log.error("refused, what was before stays", what=notice.what, why=notice.detail)
+        else:
+            log.warning("needs a restart, not taken", what=notice.what, settings=notice.detail)
 
     def beat(self) -> None:
         """The loop makes progress."""
@@ -140,6 +152,10 @@ class Recorder:
             **({"why": resumed.detail} if resumed.detail else {}),
         )
 
+    def unrouted(self, records: int) -> None:
+        """Records came whose streams no model takes."""
+        self._metrics.unrouted.inc(records)
+
     def replayed(self, outcome: Outcome) -> None:
         """Readings moved state in silence; what they caused was said already."""
         self._metrics.replayed.inc(outcome.scored + outcome.late)
@@ -178,7 +194,7 @@ class Recorder:
         if outcome.ticks:
             metrics.tick.add(np.array([len(ts_us) for ts_us in outcome.ts_us], np.float64))
             score = np.concatenate(outcome.scores, dtype=np.float64)
-            self._drift_of(manifest).add(score, self._clock.monotonic_s())
+            self._gauges.drift_of(manifest).add(score, self._clock.monotonic_s())
             for k, calibration in enumerate(manifest.calibration):
                 metrics.rarity.add(calibration.rarity(score[:, k]), calibration.kind)
             self._ts_us += outcome.ts_us
@@ -226,60 +242,7 @@ class Recorder:
     ) -> None:
         """Where everything stands; walks all partitions."""
         self._gauged_s = self._clock.monotonic_s()
-        metrics, arenas = self._metrics, [one.arena for one in held.values()]
-        metrics.partitions.set(len(arenas))
-        metrics.restoring.set(sum(one.phase != "live" for one in held.values()))
-        metrics.streams.set(sum(len(arena) for arena in arenas))
-        metrics.state_bytes.set(sum(arena.nbytes for arena in arenas))
-        self._gauge_alerts(list(held.values()))
-        self._gauge_drift({one.scorer.manifest.version for one in held.values()})
-        for partition in self._told - held.keys():  # not all: a scrape could come in between
-            self._forget(partition)
-        self._told = set(held)
-        for partition in held:
-            number = str(partition.number)
-            if partition in lag:
-                metrics.lag.labels(number).set(lag[partition])
-            for name in POSITIONS:
-                offset = getattr(ledger, name).get(partition)
-                if offset is not None:
-                    metrics.position.labels(number, name).set(offset)
-
-    def _gauge_alerts(self, held: list[Held]) -> None:
-        dockets = alerting(held, len(self._kinds))
-        self._metrics.alerting.set(len(dockets))
-        for index, severity in enumerate(SEVERITIES):
-            so_many = np.count_nonzero(dockets["open"] & (dockets["severity"] == index), axis=0)
-            for k, kind in enumerate(self._kinds):
-                self._metrics.open_alerts.labels(kind, severity).set(int(so_many[k]))
-        silent = sum(one.arena.silent for one in held)
-        self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
-
-    def _drift_of(self, manifest: Manifest) -> Drift:
-        """Return how far a model's scores have drifted, beginning with its first ones."""
-        begun = (manifest, Drift(manifest.calibration, self._clock.monotonic_s()))
-        return self._drift.setdefault(manifest.version, begun)[1]
-
-    def _gauge_drift(self, judging: set[str]) -> None:
-        """Tell the drift of the models that judge, by their versions, and forget that of others."""
-        gauge = self._metrics.drift
-        for version in self._drift.keys() - judging:
-            manifest, _ = self._drift.pop(version)
-            for kind in manifest.kinds:
-                with suppress(KeyError):
-                    gauge.remove(manifest.name, kind)
-        for manifest, drift in self._drift.values():
-            for kind, now in zip(manifest.kinds, drift.now(), strict=True):
-                gauge.labels(manifest.name, kind).set(now)
-
-    def _forget(self, partition: Partition) -> None:
-        number = str(partition.number)
-        for gauge in (self._metrics.lag, self._metrics.last_record):
-            with suppress(KeyError):  # its lag was never known, or nothing was read
-                gauge.remove(number)
-        for name in POSITIONS:
-            with suppress(KeyError):
-                self._metrics.position.remove(number, name)
+        self._gauges.tell(held, lag, ledger)
 
     @property
     def gauges_due(self) -> bool:

@@ -64,6 +64,17 @@ class Chunk:
         at = int(np.searchsorted(self.offsets, offset))
         return self._slice(slice(0, at)), self._slice(slice(at, None))
 
+    def only(self, which: list[int]) -> Self:
+        """Return some of the records, by their places, rising."""
+        return type(self)(
+            self.partition,
+            self.offsets[which],
+            self.stamps_us[which],
+            [self.keys[n] for n in which],
+            [self.values[n] for n in which],
+            {name: [column[n] for n in which] for name, column in self.headers.items()},
+        )
+
     def _slice(self, where: slice) -> Self:
         return type(self)(
             self.partition,

@@ -1,28 +1,25 @@
-"""Model, candidate and settings are looked at while the daemon runs, on a thread beside its loop.
+"""Settings and model files are looked at while the daemon runs, on a thread beside its loop.
 
-What is new and good is loaded, tested and warmed here, and waits in a queue for the loop; what
-is refused is said once, and what was before stays.
+What is new waits in a queue for the loop.
 """
 
 import queue
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from detector.errors import ArtifactRejected, Refused, SettingsRejected
+from detector.errors import SettingsRejected
 from detector.model import StepModel
-from detector.scorer import Fate, Lineup, News, Notice, Scorer, What, same_state
+from detector.replacement import Replacement
+from detector.route_settings import RouteSettings
+from detector.routed import names_of, settings_for
+from detector.scorer import News, Notice, Scorer
 from detector.settings import Settings, fingerprint
-from detector.signature import SUFFIX
 from detector.trusted import load_trusted
 from detector.watched import Watched
 
 # What may change while it runs; all else waits for a restart.
 TABLES = ("dead_letter_limit", "reload")  # and a few single ones, see `settle`
-WARM_WIDTHS = (1, 64, 1024)  # streams a step; what a session allocates, it does with the first ones
 
 
 class Reload:
@@ -49,25 +46,24 @@ class Reload:
         """
         self.settings = settings
         self._read = read
-        self._make = make
         self._on_settings = on_settings
-        self._load_file = load
         self._config = Watched([config] if config else [])
-        self._models: dict[What, Watched] = {
-            "model": _model_files(settings.model),
-            "candidate": _model_files(settings.shadow.model),
-        }
-        self._refused: set[What] = set()
-        self._judging: StepModel | None = None
-        self._candidate: StepModel | None = None
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        config_hash = fingerprint(settings)
+        self._replacements = {
+            name: Replacement(
+                name, settings_for(settings, name), make, load, self._news.put, config_hash
+            )
+            for name in names_of(settings)
+        }
         self._awake, self._closing = threading.Event(), False
         self._hurried = False
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
-    def start(self, judging: StepModel) -> None:
-        """Begin to look, and to load the candidate, while `judging` runs."""
-        self._judging = judging
+    def start(self, judging: Mapping[str, StepModel]) -> None:
+        """Begin to look, and to load the candidate, while each route's model runs."""
+        for name, model in judging.items():
+            self._replacements[name].start(model)
         self._thread.start()
 
     def hurry(self) -> None:
@@ -90,8 +86,8 @@ class Reload:
             self._thread.join()
 
     def _run(self) -> None:
-        if self.settings.shadow.model:
-            self._load("candidate", self.settings.shadow.model)
+        for one in self._replacements.values():
+            one.first_look()
         while not self._closing:
             self._awake.wait(self.settings.reload.every_s)
             self._awake.clear()
@@ -103,110 +99,30 @@ class Reload:
         """Take what has changed since the last look and is at rest, or refuse it."""
         if self._config.news(at_once=hurried) or hurried:
             self._reread()
-        paths: dict[What, Path | None] = {
-            "model": self.settings.model,
-            "candidate": self.settings.shadow.model,
-        }
-        for what, path in paths.items():
-            again = hurried and what in self._refused  # its signature or key may be right now
-            if path and (self._models[what].news(at_once=hurried) or again):
-                self._load(what, path)
-
-    # Settings ---------------------------------------------------------------------------
+        for one in self._replacements.values():
+            one.look(hurried=hurried)
 
     def _reread(self) -> None:
         try:
             wanted = self._read()
         except SettingsRejected as error:
-            self._tell("settings", "refused", str(error))
+            self._news.put(Notice("settings", "refused", str(error)))
             return
         before = self.settings
         self.settings = now = settle(before, wanted)
         if left := differing(now, wanted):
-            self._tell("settings", "needs_restart", ", ".join(left))
+            self._news.put(Notice("settings", "needs_restart", ", ".join(left)))
         if taken := differing(before, now):
             self._on_settings(now)
-            self._tell("settings", "taken", ", ".join(taken))
-            self._line_up()
-        if now.shadow.model != before.shadow.model:
-            self._models["candidate"] = _model_files(now.shadow.model)
-            self._load("candidate", now.shadow.model)
-        if now.model != before.model:
-            self._models["model"] = _model_files(now.model)
-            self._load("model", now.model)
-
-    # Models -----------------------------------------------------------------------------
-
-    def _load(self, what: What, path: Path | None) -> None:
-        """Load a model, prove and warm it, and let the loop have it."""
-        try:
-            model = self._proven(path) if path else None
-        except Refused as error:
-            self._refused.add(what)
-            self._tell(what, "refused", str(error))
-            return
-        self._refused.discard(what)
-        if what == "candidate":
-            self._candidate = model
-        else:
-            self._judging = model
-        about = f"{model.manifest.name} {model.manifest.version[:12]}" if model else "none"
-        self._tell(what, "taken", about)
-        self._line_up()
-
-    def _proven(self, path: Path) -> StepModel:
-        """Load a model that could take the place of the one that runs.
-
-        Raises:
-            ArtifactRejected: If it cannot.
-        """
-        model = self._load_file(self.settings, path)
-        runs = self._running.manifest
-        if model.manifest.kinds != runs.kinds:
-            msg = (
-                f"{path}: expected evidence of the kinds {', '.join(runs.kinds)}, as the model "
-                f"that runs, saw {', '.join(model.manifest.kinds)}; restart to change them"
-            )
-            raise ArtifactRejected(msg)
-        channels, width = len(model.manifest.channels), model.manifest.state_width
-        for streams in WARM_WIDTHS:
-            x, state = np.zeros((streams, channels)), np.zeros((streams, width))
-            model.step(x.astype(np.float32), state.astype(np.float32))
-        return model
-
-    @property
-    def _running(self) -> StepModel:
-        assert self._judging is not None  # noqa: S101 - by `start`
-        return self._judging
-
-    def _line_up(self) -> None:
-        """Let the loop know which models are to score, and how."""
-        settings, judging, candidate = self.settings, self._running, self._candidate
-        if candidate and same_state(candidate.manifest, judging.manifest):
-            candidate = None  # it was promoted
-        make, limit = partial(self._make, settings), settings.dead_letter_limit
-        self._news.put(
-            Lineup(
-                make(judging),
-                make(candidate) if candidate else None,
-                make,
-                settings.reload.patience_s,
-                (limit.consecutive, limit.share),
-                fingerprint(settings),
-            )
-        )
-
-    def _tell(self, what: What, fate: Fate, detail: str) -> None:
-        self._news.put(Notice(what, fate, detail))
-
-
-def _model_files(path: Path | None) -> Watched:
-    return Watched([path, path.with_name(path.name + SUFFIX)] if path else [])
+            self._news.put(Notice("settings", "taken", ", ".join(taken)))
+        for name, one in self._replacements.items():
+            one.settle(settings_for(now, name), fingerprint(now))
 
 
 def settle(now: Settings, wanted: Settings) -> Settings:
     """Return the settings that run, with what may change as it is wanted."""
     depth = {"readings_before": now.judge.readings_before}  # rings lie beside the state
+    alike = list(map(_fixed, now.routes)) == list(map(_fixed, wanted.routes))
     return now.model_copy(
         update={
             "model": wanted.model,
@@ -214,8 +130,15 @@ def settle(now: Settings, wanted: Settings) -> Settings:
             "log": now.log.model_copy(update={"level": wanted.log.level}),
             **{name: getattr(wanted, name) for name in TABLES},
             "judge": wanted.judge.model_copy(update=depth),
+            "routes": wanted.routes if alike else now.routes,
         }
     )
+
+
+def _fixed(route: RouteSettings) -> object:
+    """Return what of a route waits for a restart: which streams it takes, and where they go."""
+    depth = route.judge.get("readings_before")
+    return route.model_copy(update={"model": route.model is None, "judge": {"": depth}})
 
 
 def differing(one: Settings, other: Settings) -> list[str]:

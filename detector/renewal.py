@@ -20,6 +20,7 @@ class Shadow(Table):
     """A model that scores beside the one in use; what it says is compared, and nobody's alert."""
 
     model: Path | None = Field(None, description="The ONNX file of the candidate.")
+    route: str = Field("", description="Whose streams it scores; empty: of no named route.")
     topic: str | None = Field(
         None,
         min_length=1,

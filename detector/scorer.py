@@ -39,9 +39,9 @@ class Scorer:
         """What the model says of itself."""
         return self.engine.model.manifest
 
-    def origin(self, partition: Partition) -> Origin:
+    def origin(self, partition: Partition, prefix: bytes = b"") -> Origin:
         """Return what is said of a partition's state that this model makes."""
-        return Origin(self.manifest, partition, self.depth)
+        return Origin(self.manifest, partition, self.depth, prefix)
 
 
 def same_state(one: Manifest, other: Manifest) -> bool:
@@ -64,6 +64,7 @@ class Lineup:
         patience_s: For the warm-up of streams; then the next model judges all the same.
         limit: Bad records in a row, and their share of a minute, that are too many.
         config: Hash of the settings.
+        route: Whose models these are.
     """
 
     judging: Scorer
@@ -72,6 +73,7 @@ class Lineup:
     patience_s: float
     limit: tuple[int, float]
     config: str
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)

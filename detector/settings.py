@@ -25,6 +25,7 @@ from detector.mapping import Input
 from detector.protection import File, HttpSecurity, KafkaSecurity, Table
 from detector.relay_settings import Relay
 from detector.renewal import CONFIG_VARIABLE, Reload, Shadow
+from detector.route_settings import RouteSettings
 from detector.telling import Judge
 
 PREFIX = "DETECTOR_"
@@ -154,6 +155,9 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     input: Input = Input()
     judge: Judge = Judge()
+    routes: tuple[RouteSettings, ...] = Field(
+        (), description="Other models for some streams, in the order in which they are asked."
+    )
     output: Output = Output()
     dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
     delivery: Delivery = Delivery()
@@ -168,6 +172,13 @@ class Settings(BaseSettings):
     def _has_key(self) -> Self:
         if self.require_signature and self.model_public_key is None:
             msg = "expected model_public_key with require_signature, saw none"
+            raise ValueError(msg)
+        names = [route.name for route in self.routes]
+        if len(set(names)) < len(names):
+            msg = f"expected routes of different names, saw {', '.join(names)}"
+            raise ValueError(msg)
+        if self.shadow.route not in {"", *(route.name for route in self.routes if route.model)}:
+            msg = f"expected the name of a route with a model, saw shadow.route {self.shadow.route}"
             raise ValueError(msg)
         return self
 
@@ -239,7 +250,8 @@ def fingerprint(settings: Settings) -> str:
     model lies, and a candidate beside it.
     """
     own = dict.fromkeys(("model", "http", "log", "shadow", "reload", "relay"), True)
-    ours = settings.model_dump(mode="json", exclude={**own, "kafka": {"group_instance_id"}})
+    exclude: Any = {**own, "kafka": {"group_instance_id"}, "routes": {"__all__": {"model"}}}
+    ours = settings.model_dump(mode="json", exclude=exclude)
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -253,9 +265,13 @@ def describe() -> list[tuple[str, str, str]]:
                 variable = f"{PREFIX}{name}{SEPARATOR}{key}".upper()
                 lines.append((variable, str(field.default), field.description or ""))
         else:
-            default = "required" if info.is_required() else str(info.default)
+            default = "required" if info.is_required() else _shown(info.default)
             lines.append((f"{PREFIX}{name}".upper(), default, info.description or ""))
     return lines
+
+
+def _shown(default: object) -> str:
+    return "[]" if default == () else str(default)
 
 
 def notify_socket() -> str | None:

@@ -7,6 +7,8 @@
                 they are silent, and which of their alerts were withheld
     adopted/N   ids of alerts that another model opened; they count with a mark of their offset
 
+Where routes share a partition, or topics a changelog, `ROUTE@TOPIC:` comes before.
+
 All keys are written again and again, so that a compacted topic keeps the last of each. Every
 value is one msgpack object (`Entry`) with a crc32c of its columns.
 """
@@ -34,6 +36,7 @@ SLAB = b"slab/"
 TAGS = b"tags/"
 JUDGED = b"judged/"
 ADOPTED = b"adopted/"
+END = b":"  # of a prefix
 
 
 Adopted = tuple[bytes, str, str]  # stream, kind, id
@@ -89,11 +92,17 @@ class Origin:
         manifest: Of the model.
         partition: Of the input.
         depth: Readings that the ring of a stream holds.
+        prefix: Of its keys, where a partition of the changelog holds the state of several.
     """
 
     manifest: Manifest
     partition: Partition
     depth: int = 0
+    prefix: bytes = b""
+
+    def own(self, key: bytes) -> bytes | None:
+        """Return a changelog's key without the prefix; None where it is another's."""
+        return key[len(self.prefix) :] if key[: key.rfind(END) + 1] == self.prefix else None
 
     def new_arena(self) -> Arena:
         """Return an empty arena of the model's widths."""

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from detector.judge import LASTING_S
 from detector.protection import Table
+from detector.records import Severity
 
 MOST_BEFORE = 64  # readings
 
@@ -33,6 +34,7 @@ class Judge(Table):
         le=1_000_000,
         description="Openings that a partition tells of (event time); beyond, a summary does.",
     )
+    at_most: Severity = Field("critical", description="No alert of a model is more severe.")
     readings_before: int = Field(
         8,
         ge=0,

@@ -22,15 +22,16 @@ from detector.delivery import AtLeastOnce, ExactlyOnce
 from detector.engine import Engine
 from detector.expose import Health
 from detector.judge import rules
+from detector.lane import Keeping
 from detector.limit import DeadLetters
 from detector.metrics import Metrics
 from detector.model import StepModel
 from detector.override_recorder import OverrideRecorder
 from detector.overrides import Overrides
-from detector.partitions import Keeping
 from detector.pipeline import Pipeline, Timing, Topics
 from detector.recorder import Recorder
 from detector.records import Partition
+from detector.routes import Route, Routes
 from detector.scorer import Lineup, News, Scorer
 from detector.silence import Silence
 from detector.steering import Steering
@@ -80,12 +81,12 @@ class Rig:
         self.pipeline = Pipeline(
             source=self.source,
             changelog=MemoryChangelog(self.broker),
-            scorer=self.scorer(),
+            routes=self.routes(),
             delivery=promise(self.source, sink),
             topics=self.topics,
             keeping=self.keeping,
             limit=self.limit,
-            recorder=Recorder(self.metrics, self.health, self.clock, self.about),
+            recorder=Recorder(self.metrics, self.health, self.clock),
             clock=self.clock,
             timing=Timing(commit_s=5, shutdown_s=20, session_s=45),
             steering=Steering(self.control, self.overrides, told, self.clock),
@@ -106,6 +107,9 @@ class Rig:
             Thresholds(self.overrides, partial(rules, model.manifest)),
         )
         return Scorer(engine, self.form, DEPTH)
+
+    def routes(self) -> Routes:
+        return Routes([Route((self.scorer(),), self.topics.alerts)], self.form.layout)
 
     def line_up(
         self,

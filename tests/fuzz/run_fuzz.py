@@ -147,7 +147,7 @@ def new_rig(model: Path) -> Rig:
     )  # fmt: skip
     rig.form = format_of(loaded.manifest)
     engine = Engine(loaded, rules(loaded.manifest, 0.1))
-    rig.pipeline._owned.scorers = (Scorer(engine, rig.form),)
+    rig.pipeline._owned.routes.each[0].scorers = (Scorer(engine, rig.form),)
     return rig
 
 

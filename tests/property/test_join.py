@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from fakes import manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigs import Rig
 
 from detector.join import join, new_tags
+from detector.lane import Keeping, Lane
 from detector.layout import Tagging, parse_place
-from detector.partitions import Held, Keeping
 from detector.records import Bounds, Partition, Readings, Samples
-from detector.snapshot import Origin
 
 CHANNELS = 2  # those of the fakes' model
 BEGAN_US = 1_700_000_000_000_000
@@ -106,23 +105,25 @@ def test_a_checkpoint_and_a_restore_are_invisible(
     partition = Partition("readings", 0)
     want = rows_of(join(columns(rows, 0), new_tags(CHANNELS), how, CHANNELS).readings)
     seen: list[Row] = []
-    held = Held(Origin(manifest(), partition), 0.0, Bounds(0, 0, None))
-    held.resume(0.0, 30.0)
+    scorer = Rig().scorer()
+    lane = Lane(scorer.origin(partition), scorer)
+    lane.resume(Bounds(0, 0, None), None)
     changelog: dict[bytes, bytes] = {}
     for first, some in cut(rows, at):
-        seen += rows_of(join(columns(some, first), held.tags, how, CHANNELS).readings)
-        held.evict(Keeping("state"), held.streams)
-        for message in held.checkpoint("state", first + len(some)):
+        seen += rows_of(join(columns(some, first), lane.tags, how, CHANNELS).readings)
+        lane.evict(Keeping("state"), lane.streams)
+        for message in lane.checkpoint("state", first + len(some)):
             assert message.key is not None
             assert message.value is not None
             changelog[message.key] = message.value
-        held.checkpointed()
-        assert not list(held.tags.touched())
-        held = Held(Origin(manifest(), partition), 0.0, Bounds(0, 0, first + len(some)))
+        lane.checkpointed()
+        assert not list(lane.tags.touched())
+        lane = Lane(scorer.origin(partition), scorer)
         for key, value in changelog.items():
-            held.kept.note(key, value)
-        assert held.resume(0.0, 30.0).outcome == "restored"
-        assert held.streams == len({row[0] for row in rows[: first + len(some)]})
+            lane.kept.note(key, value)
+        now = lane.resume(Bounds(0, 0, first + len(some)), None)
+        assert now.outcome == "restored"
+        assert lane.streams == len({row[0] for row in rows[: first + len(some)]})
     assert seen == want
 
 

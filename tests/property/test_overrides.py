@@ -103,5 +103,5 @@ def test_nothing_is_lost_or_repeated_whenever_an_override_comes(
     whole = (["open"], ["open", "update"], ["open", "close"], ["open", "update", "close"])
     assert all(life in whole for life in lives.values())
     # Of what is open now its stream still knows: it closes with the state that is kept.
-    docket = rig.pipeline._owned.held[ZERO].arena.docket()[1]
+    docket = rig.pipeline._owned.held[ZERO].lanes[""].arena.docket()[1]
     assert int(docket["open"].sum()) == sum(life[-1] != "close" for life in lives.values())

@@ -12,7 +12,7 @@ from rigs import ZERO, Rig
 
 from detector.artifact import Manifest
 from detector.errors import MembershipLost
-from detector.partitions import Keeping
+from detector.lane import Keeping
 from detector.records import BUDGET, US_PER_S
 from detector.scorer import News
 from detector.silence import Silence

@@ -125,7 +125,7 @@ def reload(
 
 def _one_life(told: list[str]) -> bool:
     """Return whether an alert was opened once, and closed once or not yet."""
-    once = told.count("open") == 1 and told.count("update") <= 1 and told.count("close") <= 1
+    once = told.count("open") == 1 and told.count("update") <= 2 and told.count("close") <= 1
     return once and told[0] == "open" and ("close" not in told or told[-1] == "close")
 
 

@@ -138,7 +138,7 @@ def test_what_was_withheld_stays_untold_over_a_restart(
     assert sent(broker) == [*flood, ("a", "close")]
     last = Rig(broker, opens_per_hour=budget, about=about)
     last.turn()
-    arena: Arena = last.pipeline._owned.held[ZERO].arena
+    arena: Arena = last.pipeline._owned.held[ZERO].lanes[""].arena
     assert arena.withheld == set()
     assert arena.tally.withheld == 2
 

@@ -8,8 +8,8 @@ from rigs import CALM, WILD, ZERO, Rig, ids, write
 
 from detector.delivery import ExactlyOnce
 from detector.errors import ConnectionLost, DeadLetterLimit, Displaced, MembershipLost
+from detector.lane import Keeping
 from detector.limit import DeadLetters
-from detector.partitions import Keeping
 from detector.pipeline import Topics
 from detector.records import Partition, Polled
 from detector.scorer import Scorer
@@ -299,7 +299,7 @@ def test_streams_that_are_too_many_are_forgotten_the_longest_idle_first() -> Non
     assert rig.value("detector_evicted_streams_total") == 3
     again = Rig(broker=rig.broker)
     again.turn()
-    assert sorted(again.pipeline._owned.held[ZERO].arena._row_of) == [b"s3", b"s4", b"s5"]
+    assert sorted(again.pipeline._owned.held[ZERO].lanes[""].arena._row_of) == [b"s3", b"s4", b"s5"]
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
@@ -336,7 +336,7 @@ def test_a_plant_that_goes_wrong_as_a_whole_fits_into_messages() -> None:
     again = Rig(broker=rig.broker)
     again.turn()
     again.pipeline.step(again.source.poll())
-    assert again.pipeline._owned.held[ZERO].arena.alerting["open"].sum() == len(fleet)
+    assert again.pipeline._owned.held[ZERO].lanes[""].arena.alerting["open"].sum() == len(fleet)
 
 
 def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
@@ -344,12 +344,12 @@ def test_a_stream_that_only_the_judge_remembers_is_no_reason_to_crash() -> None:
     write(rig.broker, [*CALM, *WILD])
     rig.turn()
     strict = Rig(broker=rig.broker)
-    scorer = strict.pipeline._owned.scorers[0]
+    scorer = strict.pipeline._owned.routes.each[0].scorers[0]
     form = Format(("c0", "c1"), max_value_bytes=1)  # all of it is bad now
-    strict.pipeline._owned.scorers = (Scorer(scorer.engine, form),)
+    strict.pipeline._owned.routes.each[0].scorers = (Scorer(scorer.engine, form),)
     strict.turn()
     strict.pipeline.step(strict.source.poll())
-    assert strict.pipeline._owned.held[ZERO].arena.alerting["open"].sum() == 1
+    assert strict.pipeline._owned.held[ZERO].lanes[""].arena.alerting["open"].sum() == 1
 
 
 def test_without_a_changelog_streams_are_forgotten_all_the_same() -> None:

@@ -60,7 +60,7 @@ class World:
         self.refusal: str | None = None
         self.told: list[Settings] = []
         self.reload = Reload(self.settings, self.read, make, self.config, self.told.append, load)
-        self.reload._judging = StubModel()
+        self.reload._replacements[""].start(StubModel())
 
     def read(self) -> Settings:
         if self.refusal:
@@ -237,7 +237,7 @@ def test_a_candidate_that_was_promoted_is_none_any_more(tmp_path: Path) -> None:
     other = tmp_path / "candidate.onnx"
     other.write_text(NEW)
     world = World(tmp_path, shadow={"model": other})
-    world.reload._load("candidate", other)
+    world.reload._replacements[""]._load("candidate", other)
     world.look()
     world.model.write_text(NEW)
     lineup = world.look(5)[-1]
@@ -247,7 +247,7 @@ def test_a_candidate_that_was_promoted_is_none_any_more(tmp_path: Path) -> None:
 
 def test_its_thread_looks_and_ends(tmp_path: Path) -> None:
     world = World(tmp_path, reload={"every_s": 0.1})
-    world.reload.start(StubModel())
+    world.reload.start({"": StubModel()})
     world.model.write_text(NEW)
     news = [world.reload._news.get(timeout=30), world.reload._news.get(timeout=30)]
     assert news[0] == Notice("model", "taken", f"stub {NEW[:12]}")

@@ -32,7 +32,9 @@ def test_fifty_models_later_memory_is_what_it_was(small_model: Path, tmp_path: P
         rig.clock.seconds += 2
         rig.turn()
         rig.pipeline._renew()
-        judging = {held.scorer.manifest.version for held in rig.pipeline._owned.held.values()}
+        judging = {
+            held.lanes[""].scorer.manifest.version for held in rig.pipeline._owned.held.values()
+        }
         assert judging == {version}
         sizes.append(resident_bytes())
     print([size >> 20 for size in sizes[::10]])

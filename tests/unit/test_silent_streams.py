@@ -64,7 +64,7 @@ def test_a_silent_stream_is_gauged_and_kept_until_it_is_gone() -> None:
     rig.gauge()
     assert rig.value("detector_open_alerts", kind="silent", severity="warning") == 1
     assert rig.value("detector_alerting_streams") == 1
-    arena = rig.pipeline._owned.held[ZERO].arena
+    arena = rig.pipeline._owned.held[ZERO].lanes[""].arena
     assert arena.evict(idle_since_us=arena.newest_us + 1, excess=9) == 1  # the fan
     assert list(arena._row_of) == [b"pump"]
     brief = Silence(10, 150 * US_PER_S)
@@ -72,7 +72,7 @@ def test_a_silent_stream_is_gauged_and_kept_until_it_is_gone() -> None:
     write(again.broker, [0.0] * 200, b"fan")
     again.turn()
     assert [(status, cause) for _, status, cause in silent(again.broker)][1:] == [("close", "gone")]
-    arena = again.pipeline._owned.held[ZERO].arena
+    arena = again.pipeline._owned.held[ZERO].lanes[""].arena
     assert arena.evict(idle_since_us=0, excess=1) == 1
     assert list(arena._row_of) == [b"fan"]
     assert arena.watched(np.array([0, 1]))["silent"].tolist() == [False, False]

@@ -48,7 +48,8 @@ def begun(**changes: Any) -> Rig:
 
 
 def judges(rig: Rig) -> set[str]:
-    return {held.scorer.manifest.version for held in rig.pipeline._owned.held.values()}
+    held = rig.pipeline._owned.held.values()
+    return {one.lanes[""].scorer.manifest.version for one in held}
 
 
 def restored(rig: Rig, about: Any) -> str:
@@ -103,12 +104,14 @@ def test_what_the_old_model_opened_stays_open_under_its_id_until_it_is_quiet() -
     rig.line_up(StubModel(NEXT))
     turn(rig, [70.0, -70.0, 80.0, -80.0, 90.0])  # it goes on, over the change
     assert judges(rig) == {NEXT.version}
-    turn(rig, [float(rig.pipeline._owned.held[ZERO].arena._model[0, 0])] * 3)  # as it expects
+    turn(
+        rig, [float(rig.pipeline._owned.held[ZERO].lanes[""].arena._model[0, 0])] * 3
+    )  # as it expects
     closed = said(rig.broker)[-1]
     assert [s for _, s in ids(rig.broker)] == ["open", "close"]
     assert (closed["id"], closed["opened_at"]) == (opened["id"], opened["opened_at"])
     assert (closed["model"]["version"], closed["cause"]) == (NEXT.version, "normal")
-    assert not rig.pipeline._owned.held[ZERO].arena.adopted
+    assert not rig.pipeline._owned.held[ZERO].lanes[""].arena.adopted
 
 
 def test_what_was_a_warning_is_not_said_to_become_one_again() -> None:
@@ -156,7 +159,7 @@ def test_who_is_silent_stays_so_under_the_next_model(opens_per_hour: int | None)
     silent = [("silent", "open"), ("silent", "close")]
     assert told == (silent if opens_per_hour is None else [("budget", "open")])
     # It is known when others spoke that it has never heard itself.
-    held = rig.pipeline._owned.held[ZERO]
+    held = rig.pipeline._owned.held[ZERO].lanes[""]
     assert (held.arena.paces()[1]["last_us"] > 0).all()
 
 
@@ -222,16 +225,16 @@ def test_after_its_patience_it_judges_streams_that_are_not_warmed_up() -> None:
 
 def test_of_one_graph_rows_move_over_at_once() -> None:
     rig = begun()
-    before = rig.pipeline._owned.held[ZERO].arena
+    before = rig.pipeline._owned.held[ZERO].lanes[""].arena
     deafer = Calibration(
         kind="state", levels=(0.0, 1e6, 2e6), exceedance=(1.0, 0.1, 0.01), scale=0.5, shape=0.0,
         extremal_index=0.5,
     )  # fmt: skip
     rig.line_up(StubModel(manifest(calibration=(deafer,))))
     turn(rig, [0.0])
-    assert rig.pipeline._owned.held[ZERO].arena is before
-    assert rig.pipeline._owned.scorers[0].manifest.calibration == (deafer,)
-    assert len(rig.pipeline._owned.scorers) == 1
+    assert rig.pipeline._owned.held[ZERO].lanes[""].arena is before
+    assert rig.pipeline._owned.routes.each[0].scorers[0].manifest.calibration == (deafer,)
+    assert len(rig.pipeline._owned.routes.each[0].scorers) == 1
     turn(rig, WILD)
     assert said(rig.broker) == []
     assert rig.value("detector_stream_starts_total") == 1
@@ -241,7 +244,7 @@ def test_other_settings_count_at_once_even_while_a_model_warms_up() -> None:
     rig = begun()
     rig.line_up(StubModel(manifest(version="1" * 64, warm_up=100)))
     turn(rig, [0.0])
-    rig.line_up(rig.pipeline._owned.scorers[0].engine.model, rate=1e-100)
+    rig.line_up(rig.pipeline._owned.routes.each[0].scorers[0].engine.model, rate=1e-100)
     turn(rig, [0.0, *WILD])
     assert judges(rig) == {rig.about.version}
     assert said(rig.broker) == []
@@ -255,7 +258,7 @@ def test_a_third_model_takes_the_place_of_one_that_warms_up() -> None:
     rig.line_up(StubModel(manifest(version="2" * 64)))
     turn(rig, [0.0] * 6)
     assert judges(rig) == {"2" * 64}
-    assert len(rig.pipeline._owned.scorers) == 1
+    assert len(rig.pipeline._owned.routes.each[0].scorers) == 1
 
 
 def test_back_to_the_old_one_before_it_was_replaced_is_nothing() -> None:
@@ -370,7 +373,7 @@ def test_a_crash_at_least_once_in_the_middle_of_it_still_closes_what_was_open() 
 
 def test_a_candidate_is_compared_and_never_alerts() -> None:
     rig = begun(topics=TOPICS)
-    rig.line_up(rig.pipeline._owned.scorers[0].engine.model, Deaf(NEXT))
+    rig.line_up(rig.pipeline._owned.routes.each[0].scorers[0].engine.model, Deaf(NEXT))
     turn(rig, [0.0] * 5)
     turn(rig, WILD)
     assert {body["model"]["version"] for body in said(rig.broker)} == {rig.about.version}
@@ -383,7 +386,7 @@ def test_a_candidate_is_compared_and_never_alerts() -> None:
 
 def test_what_a_candidate_would_have_said_goes_to_a_topic_of_its_own() -> None:
     rig = begun(topics=TOPICS, model=Deaf())
-    rig.line_up(rig.pipeline._owned.scorers[0].engine.model, StubModel(NEXT))
+    rig.line_up(rig.pipeline._owned.routes.each[0].scorers[0].engine.model, StubModel(NEXT))
     turn(rig, [0.0] * 5)
     turn(rig, WILD)
     assert said(rig.broker) == []
@@ -395,7 +398,7 @@ def test_what_a_candidate_would_have_said_goes_to_a_topic_of_its_own() -> None:
 
 def test_equal_models_rank_readings_alike() -> None:
     rig = begun()
-    rig.line_up(rig.pipeline._owned.scorers[0].engine.model, StubModel(NEXT))
+    rig.line_up(rig.pipeline._owned.routes.each[0].scorers[0].engine.model, StubModel(NEXT))
     turn(rig, [0.0] * 100)  # both means settle
     turn(rig, [float(n * 17 % 29) / 9 for n in range(60)])
     assert (rig.value("detector_shadow_rank_correlation") or 0) > 0.9
@@ -403,7 +406,7 @@ def test_equal_models_rank_readings_alike() -> None:
 
 def test_a_candidate_that_is_promoted_has_warmed_up_already() -> None:
     rig = begun()
-    rig.line_up(rig.pipeline._owned.scorers[0].engine.model, StubModel(NEXT))
+    rig.line_up(rig.pipeline._owned.routes.each[0].scorers[0].engine.model, StubModel(NEXT))
     turn(rig, [0.0] * 5)
     rig.line_up(StubModel(NEXT))
     turn(rig, [0.0, 0.0])

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from fakes import chunk_of, manifest
 from pydantic import ValidationError
+from rigs import Rig
 
 from detector.decode import decode
 from detector.errors import SettingsRejected
 from detector.join import new_tags
+from detector.lane import Keeping, Lane
 from detector.mapping import Input, form_of, headers_of, layout_of
-from detector.partitions import Held, Keeping
 from detector.records import US_PER_S, Bounds, Partition
 from detector.settings import read_settings
-from detector.snapshot import Origin
 from detector.state import Arena
 from detector.validate import Decoded, Format
 
@@ -307,8 +307,9 @@ def test_the_environment_gives_the_table_as_json(monkeypatch: pytest.MonkeyPatch
 
 
 def test_streams_that_never_had_a_reading_are_forgotten_like_others() -> None:
-    held = Held(Origin(manifest(), Partition("readings", 0)), 0.0, Bounds(0, 0, None))
-    held.resume(0.0, 30.0)
+    scorer = Rig().scorer()
+    held = Lane(scorer.origin(Partition("readings", 0)), scorer)
+    held.resume(Bounds(0, 0, None), None)
     take([(f"s{n}/flow", n, 1) for n in range(10)], PERIOD, held.tags)
     assert (held.streams, len(held.arena)) == (10, 0)
     assert held.evict(Keeping("state", max_streams=4), held.streams) == 0
