@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detector.cluster import Cluster
+from detector.equip import input_of
 from detector.errors import ConnectionLost, Refused, RegistryLost
 from detector.judge import rules
 from detector.mapping import Input, form_of
 from detector.registry import registry_of
+from detector.routed import names_of, settings_for
 from detector.settings import Settings
 from detector.topics import topics_of
 from detector.trusted import load_trusted
@@ -25,18 +27,20 @@ class Finding:
 def check(settings: Settings) -> Iterator[Finding]:
     """Look at the model and the broker, after the settings were read without a fault."""
     yield Finding(good=True, what="settings", seen="all known, all within bounds")
-    yield _model(settings)
+    for name in names_of(settings):
+        yield _model(settings_for(settings, name), name)
     yield from _broker(settings)
     if settings.input.registry_url is not None:
         yield _registry(settings.input)
 
 
-def _model(settings: Settings) -> Finding:
+def _model(settings: Settings, route: str) -> Finding:
+    what = f"model of {route}" if route else "model"
     try:
         manifest = load_trusted(settings).manifest
-        form_of(manifest, settings.input)
+        form_of(manifest, input_of(settings, manifest))
     except Refused as error:
-        return Finding(good=False, what="model", seen=str(error))
+        return Finding(good=False, what=what, seen=str(error))
     rate = settings.judge.false_alarms_per_stream_day
     levels = rules(manifest, rate).open_level
     said = ", ".join(f"{k} > {v:.3g}" for k, v in zip(manifest.kinds, levels, strict=True))
@@ -45,7 +49,7 @@ def _model(settings: Settings) -> Finding:
         f"{manifest.name} {manifest.version[:12]}, channels {names}; golden trace replayed; "
         f"{rate:g} false alarms a stream and day mean {said}"
     )
-    return Finding(good=True, what="model", seen=seen)
+    return Finding(good=True, what=what, seen=seen)
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
@@ -64,8 +68,9 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     )  # fmt: skip
     yield Finding(good=there, what="input", seen=seen)
     if output.to == "kafka":
-        names = [output.alerts_topic, output.dead_letters_topic, output.scores_topic]
-        for name in filter(None, names):
+        routed = [route.alerts_topic for route in settings.routes]
+        names = [output.alerts_topic, *routed, output.dead_letters_topic, output.scores_topic]
+        for name in dict.fromkeys(filter(None, names)):
             seen = "exists" if name in topics else "will be created at the first message"
             yield Finding(good=True, what="output", seen=f"{name} {seen}")
 

@@ -43,10 +43,10 @@ def equip(
         _thresholds(manifest, judge, overrides),
     )
     depth = ring_depth(len(manifest.channels), judge.readings_before)
-    return Scorer(engine, form_of(manifest, _input_of(settings, manifest), unpack), depth)
+    return Scorer(engine, form_of(manifest, input_of(settings, manifest), unpack), depth)
 
 
-def _input_of(settings: Settings, manifest: Manifest) -> Input:
+def input_of(settings: Settings, manifest: Manifest) -> Input:
     """Return how records are read, without the channels of other routes' models."""
     given = settings.input
     if not settings.routes:

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from detector.errors import SettingsRejected
 from detector.promote import promote
+from detector.routed import names_of, settings_for
 from detector.settings import read_settings
 
 
@@ -18,6 +20,7 @@ def add_promote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog="to roll back: detector promote MODEL.previous",
     )
     sub.add_argument("candidate", type=Path, nargs="?", help="the file (DETECTOR_SHADOW__MODEL)")
+    sub.add_argument("--route", help="whose model (DETECTOR_SHADOW__ROUTE)")
     sub.add_argument("--config", type=Path, help="TOML file with settings")
     sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
     sub.set_defaults(command=_promote)
@@ -25,5 +28,10 @@ def add_promote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _promote(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
+    route = settings.shadow.route if options.route is None else options.route
+    if route not in names_of(settings):
+        msg = f"expected a route with a model ({', '.join(names_of(settings))}), saw {route!r}"
+        raise SettingsRejected(msg)
+    settings = settings_for(settings, route)
     print(promote(settings, options.candidate))
     return 0

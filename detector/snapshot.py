@@ -102,7 +102,8 @@ class Origin:
 
     def own(self, key: bytes) -> bytes | None:
         """Return a changelog's key without the prefix; None where it is another's."""
-        return key[len(self.prefix) :] if key[: key.rfind(END) + 1] == self.prefix else None
+        prefix, own = parted(key)
+        return own if prefix == self.prefix else None
 
     def new_arena(self) -> Arena:
         """Return an empty arena of the model's widths."""
@@ -207,6 +208,16 @@ def slab_of(number: int, entry: Entry, width: int) -> Slab | str:
     pace = np.frombuffer(entry.pace, PACE)
     docket, watched = docket_of(entry), watched_of(entry)
     return Slab(number, entry.streams, model, pace, docket, entry.ring, watched)
+
+
+def parted(key: bytes) -> tuple[bytes, bytes]:
+    """Return a changelog's key as its prefix, which may be empty, and the rest.
+
+    >>> parted(b"pumps:slab/3")
+    (b'pumps:', b'slab/3')
+    """
+    place = key.rfind(END) + 1
+    return key[:place], key[place:]
 
 
 def number_of(key: bytes, prefix: bytes) -> int | None:

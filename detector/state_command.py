@@ -13,6 +13,7 @@ from detector.errors import SettingsRejected
 from detector.inspection import Carried, carried
 from detector.restore import Kept
 from detector.settings import Settings, state_topic
+from detector.snapshot import parted
 from detector.topics import partitions_of
 
 READ_S = 1.0
@@ -38,14 +39,16 @@ def read_state(settings: Settings) -> Iterator[Carried]:
     changelog = KafkaChangelog(servers, topic, settings.kafka.topic, SystemClock(), STUCK_S)
     try:
         for number in range(partitions):
-            kept, ended = Kept(), False
+            lanes, ended = dict[bytes, Kept](), False
             changelog.begin(number)
             while not ended:
                 loaded = changelog.read(READ_S)
                 for _, key, value in loaded.records:
-                    kept.note(key, value)
+                    prefix, own = parted(key)
+                    lanes.setdefault(prefix, Kept()).note(own, value)
                 ended = number in loaded.ended
-            yield from carried(kept)
+            for kept in lanes.values():
+                yield from carried(kept)
     except ValueError as error:
         msg = f"topic {topic!r} cannot be read: {error}"
         raise SettingsRejected(msg) from error

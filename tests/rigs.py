@@ -45,6 +45,7 @@ TOPICS = Topics("alerts", "dead-letters")
 FORM = Format(("c0", "c1"))
 KEEPING = Keeping("state", interval_s=30)
 DEPTH = 3
+OTHER = manifest(version="2" * 64, warm_up=1)
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Rig:
     form: Format = FORM
     model: StepModel | None = None  # in place of the stub
     news: list[News] = field(default_factory=list)  # from outside, while it runs
+    apart: str | None = None  # streams that go to a model of their own
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
@@ -109,7 +111,11 @@ class Rig:
         return Scorer(engine, self.form, DEPTH)
 
     def routes(self) -> Routes:
-        return Routes([Route((self.scorer(),), self.topics.alerts)], self.form.layout)
+        routes = [Route((self.scorer(),), self.topics.alerts)]
+        if self.apart:
+            other = self.scorer(StubModel(OTHER))
+            routes.insert(0, Route((other,), "others", "other", streams=self.apart))
+        return Routes(routes, self.form.layout)
 
     def line_up(
         self,

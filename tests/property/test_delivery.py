@@ -50,13 +50,13 @@ def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
             rig = Rig(
                 broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
                 keeping=rig.keeping, silence=rig.silence, opens_per_hour=rig.opens_per_hour,
-                form=rig.form,
+                form=rig.form, apart=rig.apart,
             )  # fmt: skip
         else:
             broker.on_operation = dict
             last = Rig(
                 broker, rig.topics, guarantee=rig.guarantee, silence=rig.silence,
-                opens_per_hour=rig.opens_per_hour, form=rig.form,
+                opens_per_hour=rig.opens_per_hour, form=rig.form, apart=rig.apart,
             )  # fmt: skip
             last.finish()
             yield last
@@ -123,6 +123,27 @@ def assert_same(seen: tuple[Arena, Arena], expected: tuple[Arena, Arena]) -> Non
     assert [*map(rows, seen)] == [*map(rows, expected)]
     for name in ("clock", "tally", "withheld"):
         assert getattr(seen[0], name) == getattr(expected[0], name)
+
+
+@given(story, misfortunes, polls, intervals)
+@settings(deadline=None, max_examples=200)
+def test_nobody_can_tell_of_streams_with_a_model_of_their_own_either(
+    drawn: list[tuple[int, Partition, float | str]],
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+) -> None:
+    calm, rough = broker_of(drawn), broker_of(drawn)
+    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1, apart="a*").finish()
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    first = Rig(
+        rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=1,
+        apart="a*",
+    )  # fmt: skip
+    list(lives(rough, first))
+    assert said(rough) == said(calm)
+    assert rough.committed == calm.committed
 
 
 def long_broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
