@@ -21,6 +21,7 @@ from detector.errors import SettingsRejected
 from detector.history import Span, stretches
 from detector.mapping import limits_of
 from detector.records import Severity
+from detector.routed import settings_for
 from detector.settings import Settings, read_settings
 from detector.trusted import load_trusted
 
@@ -35,6 +36,7 @@ def add_backtest(commands: Any) -> None:  # noqa: ANN401 - argparse's own type i
         "example: detector backtest --topic readings --from 2026-01-01 --output backtest",
     )
     sub.add_argument("--model", type=Path, help="model file; instead of DETECTOR_MODEL")
+    sub.add_argument("--route", default="", help="whose streams and model; of all others without")
     past = sub.add_mutually_exclusive_group(required=True)
     past.add_argument("--topic", help="that carries the readings")
     past.add_argument(
@@ -57,7 +59,8 @@ def add_backtest(commands: Any) -> None:  # noqa: ANN401 - argparse's own type i
 
 def _backtest(options: argparse.Namespace) -> int:
     module = needs_files("detector.backtest")
-    settings, span = read_settings(options.config, model=options.model), span_of(options)
+    whole, span = read_settings(options.config, model=options.model), span_of(options)
+    settings = settings_for(whole, options.route)
     manifest = load_trusted(settings).manifest
     pasts, total, unit, told = _pasts(options, settings, span, manifest)
     module.prepare(options.output)
@@ -103,7 +106,7 @@ def _pasts(
         cluster = cluster_of(settings)
         parts = stretches(cluster, options.topic, span, limits_of(given)["max_future_us"])
         told = f"Topic {options.topic}, {len(parts)} partitions"
-        pasts = [past.TopicPast(cluster, part, given) for part in parts]
+        pasts = [past.TopicPast(cluster, part, settings, options.route) for part in parts]
         return pasts, sum(map(len, parts)), "records", told
     if span.by_record:
         msg = "expected --consumer-timestamps with --topic: rows of files have no other time"

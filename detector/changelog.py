@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from detector.clock import Clock
 from detector.cluster import Cluster, client_options
+from detector.inputs import Inputs
 from detector.topics import connection_lost, ensure_changelog, probe
 
 with warnings.catch_warnings():
@@ -73,13 +74,13 @@ class Changelog(Protocol):
 
 
 class KafkaChangelog:
-    """A compacted topic with a partition for each of the input's; a `Changelog`."""
+    """A compacted topic with a partition for each number of the inputs'; a `Changelog`."""
 
     def __init__(
         self,
         bootstrap_servers: str | Cluster,
         topic: str,
-        input_topic: str,
+        inputs: Inputs,
         clock: Clock,
         hang_s: float,
     ) -> None:
@@ -88,14 +89,14 @@ class KafkaChangelog:
         Args:
             bootstrap_servers: Of the cluster.
             topic: Of the changelog.
-            input_topic: Whose state it is.
+            inputs: Whose state it is.
             clock: For how long a partition did not move.
             hang_s: A partition that did not move for longer is stuck: the broker would have
                 ended any transaction of ours.
         """
         self._servers = bootstrap_servers
         self._topic = topic
-        self._input_topic = input_topic
+        self._inputs = inputs
         self._consumer: Any = None
         self._looker: Any = None  # sees the end that transactions still open will have, too
         self._ends: dict[int, int] = {}
@@ -110,7 +111,7 @@ class KafkaChangelog:
                 self._connect()
             consumer, tp = self._consumer, TopicPartition(self._topic, number)
             if number not in (consumer.partitions_for_topic(self._topic) or ()):
-                ensure_changelog(self._servers, self._topic, self._input_topic)
+                ensure_changelog(self._servers, self._topic, self._inputs)
             self.drop(number)
             # The outcome of a transaction that is still open will be waited for.
             ends = self._looker.end_offsets([tp], timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
@@ -187,7 +188,7 @@ class KafkaChangelog:
         self._consumer.assign([TopicPartition(self._topic, number) for number in self._ends])
 
     def _connect(self) -> None:
-        ensure_changelog(self._servers, self._topic, self._input_topic)
+        ensure_changelog(self._servers, self._topic, self._inputs)
         options = {
             **client_options(self._servers),
             "group_id": None,

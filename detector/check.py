@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from detector.cluster import Cluster
 from detector.equip import input_of
@@ -11,6 +12,7 @@ from detector.mapping import Input, form_of
 from detector.registry import registry_of
 from detector.routed import names_of, settings_for
 from detector.settings import Settings
+from detector.topic_names import alert_topics, inputs_of
 from detector.topics import topics_of
 from detector.trusted import load_trusted
 
@@ -61,16 +63,18 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding(good=False, what="broker", seen=seen)
         return
     yield Finding(good=True, what="broker", seen=f"{kafka.bootstrap_servers} answers")
-    there = kafka.topic in topics
-    seen = f"{kafka.topic} exists" if there else (
-        f"expected topic {kafka.topic!r}, saw {', '.join(sorted(topics)) or 'none'}; "
+    inputs = inputs_of(settings)
+    found = inputs.among(topics)
+    missing = [part for part in inputs.parts if not any(fnmatchcase(one, part) for one in found)]
+    there = not missing
+    seen = f"{', '.join(found)} exists" if there else (
+        f"expected topic {', '.join(missing)!r}, saw {', '.join(sorted(topics)) or 'none'}; "
         "create it or set DETECTOR_KAFKA__TOPIC"
     )  # fmt: skip
     yield Finding(good=there, what="input", seen=seen)
     if output.to == "kafka":
-        routed = [route.alerts_topic for route in settings.routes]
-        names = [output.alerts_topic, *routed, output.dead_letters_topic, output.scores_topic]
-        for name in dict.fromkeys(filter(None, names)):
+        names = [*alert_topics(settings), output.dead_letters_topic, output.scores_topic]
+        for name in filter(None, names):
             seen = "exists" if name in topics else "will be created at the first message"
             yield Finding(good=True, what="output", seen=f"{name} {seen}")
 

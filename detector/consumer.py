@@ -177,9 +177,9 @@ class KafkaSource:
         except KafkaError as error:
             raise self._lost(error) from error
         self._moves = Moves(consumer)
-        consumer.subscribe([self._subscription.topic], listener=self._moves)
+        consumer.subscribe(**self._subscription.topics, listener=self._moves)
         if self._subscription.group_instance_id:
-            self._growth = Growth(consumer, self._subscription.topic)
+            self._growth = Growth(consumer)
         self._consumer = consumer
         return consumer
 
@@ -188,13 +188,14 @@ class KafkaSource:
         now_s = self._clock.monotonic_s()
         if now_s - self._asked_s < ASK_INTERVAL_S:
             return
-        topic = self._subscription.topic
-        partitions = consumer.partitions_for_topic(topic)
-        if not partitions:
-            msg = f"topic {topic!r} does not exist; create it, or name another in the settings"
+        known = sorted(consumer.subscription() or ())
+        numbers = {topic: consumer.partitions_for_topic(topic) for topic in known}
+        there = [TopicPartition(topic, min(some)) for topic, some in numbers.items() if some]
+        if not there:
+            named = self._subscription.inputs.text
+            msg = f"topic {named!r} does not exist; create it, or name another in the settings"
             raise KafkaError(msg)
-        one = [TopicPartition(topic, min(partitions))]
-        consumer.end_offsets(one, timeout_ms=ANSWER_MS)
+        consumer.end_offsets(there[:1], timeout_ms=ANSWER_MS)
         self._asked_s = self._clock.monotonic_s()
 
     def _position(self, tp: TopicPartition) -> int | None:

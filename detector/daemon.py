@@ -46,16 +46,11 @@ from detector.routed import LAST, routes_of, settings_for
 from detector.routes import Routes
 from detector.schemas import Schemas, schemas_of
 from detector.scorer import Scorer
-from detector.settings import (
-    Settings,
-    control_topic,
-    fingerprint,
-    notify_socket,
-    state_topic,
-)
+from detector.settings import Settings, fingerprint, notify_socket
 from detector.source import Source
 from detector.steering import Steering
 from detector.successions import Outside
+from detector.topic_names import alert_topics, control_topic, inputs_of, state_topic
 from detector.transactions import TransactionalSink
 from detector.trusted import load_trusted
 from detector.watchdog import Watchdog
@@ -181,7 +176,8 @@ def _routes(settings: Settings, make: Callable[[Settings, StepModel], Scorer]) -
 
 def _metrics(settings: Settings, models: Sequence[StepModel]) -> Metrics:
     """Return the metrics, with those set that never change."""
-    metrics = Metrics(list(dict.fromkeys(k for model in models for k in model.manifest.kinds)))
+    kinds = dict.fromkeys(kind for model in models for kind in model.manifest.kinds)
+    metrics = Metrics(list(kinds), several=inputs_of(settings).several)
     metrics.config.labels(fingerprint(settings)).set(1)
     metrics.build.labels(version("sensor-anomaly-detector")).set(1)
     metrics.max_streams.set(settings.state.max_streams)
@@ -248,9 +244,11 @@ def _cluster(settings: Settings) -> Cluster:
 
 
 def _subscription(settings: Settings) -> Subscription:
-    names = {field.name for field in fields(Subscription)} - {"bootstrap_servers", "headers"}
+    own = {"bootstrap_servers", "headers", "never"}
+    names = {field.name for field in fields(Subscription)} - own
     asked = settings.kafka.model_dump(include=names)
-    return Subscription(_cluster(settings), headers=headers_of(settings.input), **asked)
+    headers, never = headers_of(settings.input), inputs_of(settings).never
+    return Subscription(_cluster(settings), headers=headers, never=never, **asked)
 
 
 def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
@@ -258,9 +256,8 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
         lines = LineSink(sys.stdout)
         return lines, AtLeastOnce(source, lines)
     topics, kafka = _topics(settings), settings.kafka
-    routed = {route.alerts_topic for route in settings.routes}
-    told = {topics.alerts, topics.dead_letters, topics.scores, topics.shadow, *routed}
-    names = sorted(filter(None, told))
+    others = [topics.dead_letters, topics.scores, topics.shadow]
+    names = sorted({*alert_topics(settings), *filter(None, others)})
     if settings.delivery.guarantee == "at_least_once":
         sink = KafkaSink(_cluster(settings), names)
         return sink, AtLeastOnce(source, sink)
@@ -278,10 +275,9 @@ def _delivery(settings: Settings, source: Source) -> tuple[Sink, Delivery]:
 def _changelog(settings: Settings, keeping: Keeping, clock: Clock) -> KafkaChangelog | None:
     if keeping.topic is None:
         return None
-    kafka = settings.kafka
     # The broker looks for transactions that are too old every ten seconds.
     hang_s = 2 * settings.delivery.transaction_timeout_s + 10
-    return KafkaChangelog(_cluster(settings), keeping.topic, kafka.topic, clock, hang_s)
+    return KafkaChangelog(_cluster(settings), keeping.topic, inputs_of(settings), clock, hang_s)
 
 
 def _control(settings: Settings) -> KafkaControl | None:

@@ -39,7 +39,7 @@ class Gauges:
             self._forget(partition)
         self._told = set(held)
         for partition in held:
-            number = str(partition.number)
+            number = self._metrics.name(partition)
             if partition in lag:
                 metrics.lag.labels(number).set(lag[partition])
             for name in POSITIONS:
@@ -81,7 +81,7 @@ class Gauges:
                 gauge.labels(manifest.name, kind).set(now)
 
     def _forget(self, partition: Partition) -> None:
-        number = str(partition.number)
+        number = self._metrics.name(partition)
         for gauge in (self._metrics.lag, self._metrics.last_record):
             with suppress(KeyError):  # its lag was never known, or nothing was read
                 gauge.remove(number)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.cluster import Cluster, client_options
+from detector.inputs import Inputs
 from detector.records import Partition
 
 with warnings.catch_warnings():
@@ -16,6 +17,7 @@ with warnings.catch_warnings():
 
 
 ANSWER_MS = 5000
+NEW_TOPICS_MS = 30_000  # how often to look for topics that fit a pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Subscription:
 
     Attributes:
         headers: The records' headers that are wanted.
+        never: Topics that no pattern takes.
     """
 
     bootstrap_servers: str | Cluster
@@ -35,6 +38,18 @@ class Subscription:
     from_beginning: bool = True
     group_instance_id: str | None = None
     headers: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> Inputs:
+        """The topics that are read."""
+        return Inputs(self.topic, self.never)
+
+    @property
+    def topics(self) -> dict[str, Any]:
+        """What the client is to subscribe to."""
+        pattern = self.inputs.pattern
+        return {"topics": self.inputs.parts} if pattern is None else {"pattern": pattern}
 
     def client_options(self) -> dict[str, Any]:
         """Return what kafka-python calls these, and the defaults of its that do harm."""
@@ -56,6 +71,7 @@ class Subscription:
             "reconnect_backoff_max_ms": 2000,
             "bootstrap_timeout_ms": 5000,
             "metrics_enabled": False,  # ours say what matters
+            **({"metadata_max_age_ms": NEW_TOPICS_MS} if self.inputs.pattern else {}),
         }
 
 
@@ -100,16 +116,15 @@ class Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is u
 
 
 class Growth:
-    """Joins anew when the topic has grown, and nobody else would notice.
+    """Joins anew when the topics have grown, and nobody else would notice.
 
     The group's leader looks for new partitions; but not one that was restarted under its static
     name, because it is not told that it leads (KAFKA-13435).
     """
 
-    def __init__(self, consumer: Any, topic: str) -> None:  # noqa: ANN401 - the client is untyped
-        """Look at a topic through a consumer that has joined."""
+    def __init__(self, consumer: Any) -> None:  # noqa: ANN401 - the client is untyped
+        """Look at the topics of a consumer that has joined."""
         self._consumer = consumer
-        self._topic = topic
         self._partitions = 0
 
     def look(self) -> None:
@@ -120,12 +135,15 @@ class Growth:
             KafkaError: If the broker does not answer.
         """
         consumer, before = self._consumer, self._partitions
-        numbers = consumer.partitions_for_topic(self._topic) or set()
-        grown = len(numbers) > before
+        parts = {
+            TopicPartition(topic, number)
+            for topic in consumer.subscription() or ()
+            for number in consumer.partitions_for_topic(topic) or ()
+        }
+        grown = len(parts) > before
         if not before:
-            parts = {TopicPartition(self._topic, number) for number in numbers}
             others = parts - consumer.assignment()
             grown = any(consumer.committed(tp, timeout_ms=ANSWER_MS) is None for tp in others)
         if grown:
             consumer._coordinator.request_rejoin()  # noqa: SLF001 - there is no public way
-        self._partitions = len(numbers)
+        self._partitions = len(parts)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import BUDGET, SILENT, Severity, Status
+from detector.records import BUDGET, SILENT, Partition, Severity, Status
 from detector.restore import OUTCOMES
 from detector.scorer import Fate, What
 from detector.validate import REASONS
@@ -32,13 +32,15 @@ DECADES = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10)
 class Metrics:
     """The daemon's metrics, on a registry of their own."""
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], *, several: bool = False) -> None:
         """Register all of them.
 
         Args:
             kinds: Of evidence, as the model names them.
+            several: Partitions may be of several topics.
         """
         self.kinds = tuple(kinds)
+        self._several = several
         table = self.table = Table()
         self.registry = table.registry
         self._input(table)
@@ -51,6 +53,11 @@ class Metrics:
         self._what_runs(table)
         self._what_changes(table, kinds)
         ProcessCollector(registry=self.registry)
+
+    def name(self, partition: Partition) -> str:
+        """Return what a partition is called in a label: its number, if that is enough."""
+        topic = f"{partition.topic}/" if self._several else ""
+        return f"{topic}{partition.number}"
 
     def _input(self, table: Table) -> None:
         table.section = "What comes in"

@@ -12,7 +12,8 @@ from detector.emit import KafkaSink
 from detector.errors import SettingsRejected
 from detector.overrides import NOTHING, Mute, Override, Overrides, Threshold, encode
 from detector.records import Message
-from detector.settings import Settings, control_topic
+from detector.settings import Settings
+from detector.topic_names import control_topic
 from detector.topics import partitions_of
 
 READ_S = 1.0

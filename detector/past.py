@@ -12,13 +12,16 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from detector.artifact import Manifest
 from detector.cluster import Cluster
 from detector.decode import decode
+from detector.equip import input_of
 from detector.errors import SettingsRejected
 from detector.files import READERS, Columns, Part, read_parts
 from detector.history import Origin, Span, Stretch, read
 from detector.join import new_tags
 from detector.mapping import Input, form_of, headers_of, limits_of
 from detector.records import BadRecord, Bools, Partition, Readings
+from detector.routed import takers_of
 from detector.schemas import schemas_of
+from detector.settings import Settings
 from detector.validate import format_of
 from detector.wire import from_json
 
@@ -42,11 +45,17 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class TopicPast:
-    """The records of one partition."""
+    """The records of one partition.
+
+    Attributes:
+        settings: Of the daemon.
+        route: Whose streams are heard.
+    """
 
     cluster: Cluster
     stretch: Stretch
-    given: Input
+    settings: Settings
+    route: str = ""
 
     def hear(self, manifest: Manifest, span: Span) -> Iterator[Heard]:
         """Yield them as they come.
@@ -55,12 +64,17 @@ class TopicPast:
             ConnectionLost: If the broker, or the registry of their schemas, does not answer.
             SettingsRejected: If the mapping is none for this model.
         """
-        schemas = schemas_of(self.given)
-        form = form_of(manifest, self.given, schemas.unpack if schemas else from_json)
+        given, routes = input_of(self.settings, manifest), takers_of(self.settings)
+        schemas = schemas_of(given)
+        form = form_of(manifest, given, schemas.unpack if schemas else from_json)
         tags = new_tags(len(form.channels))
-        for chunk in read(Origin(self.cluster, headers_of(self.given), schemas), self.stretch):
+        for chunk in read(Origin(self.cluster, headers_of(given), schemas), self.stretch):
             decoded = decode(chunk, form, tags)
-            readings = span.of(decoded.readings)
+            ours = routes.takes(self.route, chunk.partition, decoded.readings.streams)
+            readings = decoded.readings
+            if not ours.all():
+                readings = readings.only(ours[readings.stream])
+            readings = span.of(readings)
             yield Heard(chunk.partition, len(chunk.values), readings, decoded.bad)
 
 

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-from detector.errors import SettingsRejected
 from detector.promote import promote
-from detector.routed import names_of, settings_for
+from detector.routed import settings_for
 from detector.settings import read_settings
 
 
@@ -29,9 +28,5 @@ def add_promote(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _promote(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, model=options.model)
     route = settings.shadow.route if options.route is None else options.route
-    if route not in names_of(settings):
-        msg = f"expected a route with a model ({', '.join(names_of(settings))}), saw {route!r}"
-        raise SettingsRejected(msg)
-    settings = settings_for(settings, route)
-    print(promote(settings, options.candidate))
+    print(promote(settings_for(settings, route), options.candidate))
     return 0

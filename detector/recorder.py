@@ -60,6 +60,10 @@ class Recorder:
         else:
             log.warning("needs a restart, not taken", what=notice.what, settings=notice.detail)
 
+    def _named(self, partition: Partition) -> int | str:
+        name = self._metrics.name(partition)
+        return partition.number if name.isdecimal() else name
+
     def beat(self) -> None:
         """The loop makes progress."""
         self._health.beat()
@@ -112,9 +116,9 @@ class Recorder:
         self._gauged_s = float("-inf")
         log.info(
             "partitions moved",
-            assigned=sorted(p.number for p in polled.assigned),
-            revoked=sorted(p.number for p in polled.revoked),
-            lost=sorted(p.number for p in polled.lost),
+            assigned=list(map(self._named, sorted(polled.assigned))),
+            revoked=list(map(self._named, sorted(polled.revoked))),
+            lost=list(map(self._named, sorted(polled.lost))),
             held=held,
         )
 
@@ -144,7 +148,7 @@ class Recorder:
         tell = log.info if resumed.outcome in {"restored", "new"} else log.warning
         tell(
             "state restored" if resumed.outcome == "restored" else "state begins anew",
-            partition=partition.number,
+            partition=self._named(partition),
             outcome=resumed.outcome,
             streams=len(resumed.arena),
             seconds=round(seconds, 3),
@@ -165,7 +169,7 @@ class Recorder:
         if overruled:
             log.warning(
                 "what was said before overrules the judge: its settings have changed",
-                partition=partition.number,
+                partition=self._named(partition),
                 streams=overruled,
             )
 
@@ -173,7 +177,7 @@ class Recorder:
         """What came of a chunk's records; `manifest` says what their scores mean."""
         metrics = self._metrics
         metrics.records.inc(len(chunk.values))
-        metrics.last_record.labels(str(chunk.partition.number)).set(self._clock.now_s())
+        metrics.last_record.labels(metrics.name(chunk.partition)).set(self._clock.now_s())
         metrics.poll_records.observe(len(chunk.values))
         metrics.readings.inc(outcome.scored)
         metrics.warming.inc(outcome.warming)
@@ -231,7 +235,7 @@ class Recorder:
         self._metrics.broker_errors.labels("restore").inc()
         if partition not in self._delayed:
             self._delayed.add(partition)
-            log.warning("a partition has to wait", partition=partition.number, why=str(why))
+            log.warning("a partition has to wait", partition=self._named(partition), why=str(why))
 
     def begun(self, partition: Partition) -> None:
         """A partition's state is being read."""

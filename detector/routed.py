@@ -8,6 +8,7 @@ from detector.routes import Route, Routes, names_streams_outside
 from detector.scorer import Scorer
 from detector.settings import Settings
 from detector.telling import Judge
+from detector.topic_names import inputs_of
 
 LAST = ""  # the route of all that no other takes; its model is the settings' own
 
@@ -18,11 +19,19 @@ def names_of(settings: Settings) -> list[str]:
 
 
 def settings_for(settings: Settings, name: str) -> Settings:
-    """Return the settings as they are for one route that has a model."""
+    """Return the settings as they are for one route that has a model.
+
+    Raises:
+        SettingsRejected: If there is none of this name.
+    """
     shadow = settings.shadow if settings.shadow.route == name else Shadow()
     if name == LAST:
         return settings.model_copy(update={"shadow": shadow})
-    (route,) = (one for one in settings.routes if one.name == name)
+    route = next((one for one in settings.routes if one.name == name and one.model), None)
+    if route is None:
+        known = ", ".join(filter(None, names_of(settings))) or "none"
+        msg = f"expected a route with a model ({known}), saw {name!r}"
+        raise SettingsRejected(msg)
     judge = Judge.model_validate({**settings.judge.model_dump(), **route.judge})
     return settings.model_copy(update={"model": route.model, "judge": judge, "shadow": shadow})
 
@@ -61,7 +70,13 @@ def routes_of(settings: Settings, make: Callable[[str], Scorer]) -> Routes:
             "or tell routes apart by `topic`"
         )
         raise SettingsRejected(msg)
-    return Routes(routes, layout)
+    return Routes(routes, layout, topics=inputs_of(settings).several)
+
+
+def takers_of(settings: Settings) -> Routes:
+    """Return the routes without their models, to ask which takes what."""
+    named = [Route((), "", one.name, one.topic, one.streams, one.share) for one in settings.routes]
+    return Routes([*named, Route((), "")])
 
 
 def _check_channels(settings: Settings, routes: list[Route]) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from detector.layout import Layout, Place
-from detector.records import Chunk, Partition
+from detector.records import Bools, Chunk, Partition
 from detector.scorer import Scorer
 from detector.snapshot import END
 
@@ -93,6 +93,12 @@ class Routes:
             for n, route in enumerate(fitting)
             if (place == n).any()
         ]
+
+    def takes(self, name: str, partition: Partition, streams: list[bytes]) -> Bools:
+        """Return which streams [distinct] of a partition go to the route of this name."""
+        names = [*(one.name for one in self.of(partition)), None]
+        places = (self._place(partition.topic, stream) for stream in streams)
+        return np.array([names[place] == name for place in places], np.bool_)
 
     def _place_of(self, topic: str, stream: bytes | None) -> int:
         fitting = self.of(Partition(topic, 0))

@@ -33,6 +33,9 @@ SEPARATOR = "__"
 SECRET = re.compile("password|token|secret|url")
 HIDDEN_FAULTS = {"missing", "extra_forbidden", "value_error", "model_type"}
 
+TopicNames = Annotated[
+    str, Field(min_length=1, pattern=r"^[A-Za-z0-9._*?-]+(,[A-Za-z0-9._*?-]+)*$")
+]
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -41,7 +44,11 @@ class Kafka(KafkaSecurity):
     """Where readings come from."""
 
     bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated.")
-    topic: Topic = Field("readings", description="Topic that carries the readings.")
+    topic: TopicNames = Field(
+        "readings",
+        description="Topic that carries the readings; several, comma separated, or a pattern such "
+        "as plant-*.",
+    )
     group: str = Field("detector", min_length=1, description="Consumer group; replicas share it.")
     max_poll_records: int = Field(
         5000, ge=1, le=100_000, description="Records a poll: more is faster, fewer is sooner."
@@ -231,16 +238,6 @@ def read_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
         msg = f"{unknown}`detector run --help` lists all settings"
         raise SettingsRejected(msg)
     return settings
-
-
-def state_topic(settings: Settings) -> str:
-    """Return the topic that keeps state."""
-    return settings.state.topic or f"{settings.kafka.group}-state"
-
-
-def control_topic(settings: Settings) -> str:
-    """Return the topic of what operators say of streams."""
-    return settings.state.control_topic or f"{settings.kafka.group}-control"
 
 
 def fingerprint(settings: Settings) -> str:

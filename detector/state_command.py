@@ -12,8 +12,9 @@ from detector.cluster import Cluster
 from detector.errors import SettingsRejected
 from detector.inspection import Carried, carried
 from detector.restore import Kept
-from detector.settings import Settings, state_topic
+from detector.settings import Settings
 from detector.snapshot import parted
+from detector.topic_names import inputs_of, state_topic
 from detector.topics import partitions_of
 
 READ_S = 1.0
@@ -36,7 +37,7 @@ def read_state(settings: Settings) -> Iterator[Carried]:
             "DETECTOR_KAFKA__GROUP or DETECTOR_STATE__TOPIC to that of the running detector"
         )
         raise SettingsRejected(msg)
-    changelog = KafkaChangelog(servers, topic, settings.kafka.topic, SystemClock(), STUCK_S)
+    changelog = KafkaChangelog(servers, topic, inputs_of(settings), SystemClock(), STUCK_S)
     try:
         for number in range(partitions):
             lanes, ended = dict[bytes, Kept](), False

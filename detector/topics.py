@@ -8,6 +8,7 @@ from typing import Any
 
 from detector.cluster import Cluster, client_options, explain, shake_hands
 from detector.errors import ConnectionLost, SettingsRejected
+from detector.inputs import Inputs
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -99,8 +100,8 @@ def create_topics(
         raise connection_lost(bootstrap_servers, error) from error
 
 
-def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, input_topic: str) -> None:
-    """Make the changelog's topic, or let it grow, so that each input partition has its own.
+def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, inputs: Inputs) -> None:
+    """Make the changelog's topic, or let it grow, so that each input partition has its number.
 
     Raises:
         ConnectionLost: If the broker does not answer or does not let us.
@@ -108,10 +109,11 @@ def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, input_topic: 
     """
     try:
         with _admin(bootstrap_servers) as admin:
-            there = sorted({input_topic, topic} & set(admin.list_topics()))
-            described = admin.describe_topics(there)
+            there = set(admin.list_topics())
+            described = admin.describe_topics(sorted({*inputs.among(there), *({topic} & there)}))
             known = {one["name"]: len(one["partitions"]) for one in described}
-            wanted, seen = known.get(input_topic, 1), known.get(topic, 0)
+            seen = known.pop(topic, 0)
+            wanted = max(known.values(), default=1)
             if not seen:
                 options = {"num_partitions": wanted, "configs": CHANGELOG_CONFIGS}
                 admin.create_topics({topic: options})
@@ -121,9 +123,9 @@ def ensure_changelog(bootstrap_servers: str | Cluster, topic: str, input_topic: 
         return  # another replica was faster
     except KafkaError as error:
         raise connection_lost(bootstrap_servers, error) from error
-    if seen > wanted:
+    if seen > wanted and not inputs.several:  # of several, one with more may be gone
         msg = (
-            f"expected topic {topic!r} to have the {wanted} partitions of {input_topic!r}, saw "
+            f"expected topic {topic!r} to have the {wanted} partitions of {inputs.text!r}, saw "
             f"{seen}: it holds the state of another input; set DETECTOR_STATE__TOPIC or "
             "DETECTOR_KAFKA__GROUP, or delete the topic"
         )

@@ -22,6 +22,7 @@ from detector.relay.webhook import Webhook, keys_of
 from detector.relay_settings import Relay
 from detector.secret import Secret
 from detector.settings import Settings, notify_socket
+from detector.topic_names import alert_topics
 from detector.watchdog import Watchdog
 
 EXIT_FAILED = 1
@@ -100,11 +101,11 @@ def outlet_of(settings: Relay, clock: SystemClock) -> Outlet:
 
 
 def subscription_of(settings: Settings) -> Subscription:
-    """Return how to read the topic of alerts: as the daemon reads its own, in another group."""
+    """Return how to read the topics of alerts: as the daemon reads its own, in another group."""
     kafka, ours = settings.kafka, settings.relay
     return Subscription(
         Cluster(kafka.bootstrap_servers, kafka),
-        settings.output.alerts_topic,
+        ",".join(alert_topics(settings)),
         ours.group or f"{kafka.group}-relay-{ours.to}",
         max_poll_records=POLL_RECORDS,
         session_timeout_s=kafka.session_timeout_s,

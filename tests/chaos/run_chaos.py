@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import warnings
@@ -31,15 +32,16 @@ from nemesis import Nemesis
 from proxy import Proxy
 from story import Record, Story, tell
 from verdict import Verdict, chunk_of, judge_run
+from versions import another_version
 
 from detector.emit import KafkaSink
-from detector.engine import Engine
-from detector.equip import rules_of
-from detector.mapping import Input, form_of
+from detector.equip import equip
 from detector.model import load
-from detector.records import US_PER_S, Message, Partition
-from detector.ring import ring_depth
-from detector.silence import Silence
+from detector.overrides import Overrides
+from detector.records import Message, Partition
+from detector.routed import routes_of, settings_for
+from detector.scorer import Scorer
+from detector.settings import Settings
 from detector.telling import Judge
 from detector.topics import create_topics, partitions_of
 from training.demo.broker import free_port
@@ -89,11 +91,9 @@ class World:
 
     def __init__(self, model: Path) -> None:
         self.model = model
-        loaded = load(model)
-        silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
-        judged = rules_of(loaded.manifest, JUDGE)
-        self.engine = Engine(loaded, judged, silence, JUDGE.opens_per_hour)
-        self.manifest = loaded.manifest
+        self.folder = tempfile.TemporaryDirectory()
+        for name in ("other", "next"):
+            another_version(model, Path(self.folder.name) / f"{name}.onnx", mark=name)
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))
         for proxy, door in zip(self.proxies, self.broker.doors, strict=True):
@@ -108,10 +108,25 @@ class World:
         for proxy in self.proxies:
             proxy.close()
         self.broker.close()
+        self.folder.cleanup()
 
-    def run(self, seed: int, folder: Path, *, long: bool = False) -> Outcome:
+    def settings(self, story: Story) -> dict[str, Any]:
+        """Return the settings that a story asks for, as a tree."""
+        given: dict[str, Any] = {"model": self.model, "judge": dict(JUDGE)}
+        if story.tags:
+            given["input"] = {"values": "v", "tags": story.tags}
+        if story.apart:
+            others = {"name": "odd", "streams": "*[13579]", "model": str(self.other("other"))}
+            given |= {"routes": [others], "shadow": {"model": str(self.other("next"))}}
+        return given
+
+    def other(self, name: str) -> Path:
+        """Return the model under another version."""
+        return Path(self.folder.name) / f"{name}.onnx"
+
+    def run(self, seed: int, folder: Path, *, long: bool = False, apart: bool = False) -> Outcome:
         """Play a seed's story, let the nemesis act, and judge what is left."""
-        story, random = tell(seed, MOMENTS, SECONDS, long=long), Random(seed + 1)
+        story, random = tell(seed, MOMENTS, SECONDS, long=long, apart=apart), Random(seed + 1)
         play = Play(self, story)
         folder.mkdir(parents=True, exist_ok=True)
         servers = [f"127.0.0.1:{proxy.port}" for proxy in self.proxies]
@@ -207,6 +222,7 @@ class Play:
             "delivery__transaction_timeout_s": 5,
             "delivery__watchdog_s": 60,
             **{f"judge__{name}": value for name, value in JUDGE},
+            **self._apart(),
             "http__port": 0,
             "log__level": "debug",
         }
@@ -215,6 +231,12 @@ class Play:
         if story.tags:
             ours |= {"input__values": "v", "input__tags": json.dumps(story.tags)}
         return {f"DETECTOR_{name}".upper(): str(value) for name, value in ours.items()}
+
+    def _apart(self) -> dict[str, object]:
+        given = self._world.settings(self._story)
+        if not self._story.apart:
+            return {}
+        return {"routes": json.dumps(given["routes"]), "shadow__model": given["shadow"]["model"]}
 
     def write(self, batch: list[Record]) -> None:
         """Write a moment's records; partitions that were added have a stream of their own."""
@@ -300,11 +322,13 @@ class Play:
             for tp, found in records.items()
             if tp.topic == state
         }
-        engine = self._world.engine
-        given = {"values": "v", "tags": self._story.tags} if self._story.tags else {}
-        form = form_of(self._world.manifest, Input.model_validate(given))
-        depth = ring_depth(len(engine.model.manifest.channels), JUDGE.readings_before)
-        return judge_run(engine, form, self.names, inputs, outputs, changelog, depth)
+        settings = Settings(**self._world.settings(self._story))
+
+        def scorer(name: str) -> Scorer:
+            own = settings_for(settings, name)
+            return equip(own, load(own.model), overrides=Overrides())
+
+        return judge_run(routes_of(settings, scorer), self.names, inputs, outputs, changelog)
 
 
 def _open(admin: Any, parts: list[Any]) -> list[AbortTransactionSpec]:
@@ -401,6 +425,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--long", action="store_true", help="a record is one value")
+    parser.add_argument("--apart", action="store_true", help="two models, and a candidate")
     options = parser.parse_args()
     if "KAFKA_HOME" not in os.environ:
         print("chaos: expected KAFKA_HOME to name an Apache Kafka, saw none")
@@ -409,7 +434,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     try:
         for seed in range(options.first, options.first + options.seeds):
-            outcomes.append(world.run(seed, BUILD / "chaos" / f"seed-{seed}", long=options.long))
+            folder = BUILD / "chaos" / f"seed-{seed}"
+            outcomes.append(world.run(seed, folder, long=options.long, apart=options.apart))
             print(line(outcomes[-1]), flush=True)
             for example in outcomes[-1].verdict.examples if not outcomes[-1].good else ():
                 print("     ", example, flush=True)

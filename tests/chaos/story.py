@@ -30,6 +30,7 @@ class Story:
         static: Whether members have names that outlive them.
         scores: Whether every score is said, too: then every poll is a transaction.
         tags: Settings of the long layout, where a record is one value; None: a reading.
+        apart: Whether some streams have a model of their own, and others a candidate beside.
         batches: Records of each moment of the play.
     """
 
@@ -43,9 +44,12 @@ class Story:
     checkpoint_s: float
     batches: list[list[Record]] = field(repr=False)
     tags: dict[str, object] | None = None
+    apart: bool = False
 
 
-def tell(seed: int, moments: int, seconds: int, *, long: bool = False) -> Story:
+def tell(
+    seed: int, moments: int, seconds: int, *, long: bool = False, apart: bool = False
+) -> Story:
     """Return the story of a seed: `seconds` of the fleet in `moments` batches."""
     random = Random(seed)
     partitions = random.choice([1, 2, 3, 4, 6, 12])
@@ -74,6 +78,7 @@ def tell(seed: int, moments: int, seconds: int, *, long: bool = False) -> Story:
         if long
         else batches,
         TAGS[seed % len(TAGS)] if long else None,
+        apart,
     )
 
 

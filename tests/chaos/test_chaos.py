@@ -24,9 +24,10 @@ def world(small_model: Path) -> Iterator[World]:
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize(("seed", "long"), [*((seed, False) for seed in SEEDS), (1, True)])
-def test_nobody_can_tell(world: World, tmp_path: Path, seed: int, *, long: bool) -> None:
-    outcome = world.run(seed, tmp_path, long=long)
+@pytest.mark.parametrize(("seed", "more"), [*((seed, False) for seed in SEEDS), (1, True)])
+def test_nobody_can_tell(world: World, tmp_path: Path, seed: int, *, more: bool) -> None:
+    """More: records of one value, a model of its own for some streams, a candidate beside."""
+    outcome = world.run(seed, tmp_path, long=more, apart=more)
     assert outcome.good, "\n".join([line(outcome), *outcome.verdict.examples])
     assert outcome.kills > 0
     assert outcome.verdict.alerts > 0

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from detector.decode import decode
-from detector.engine import Engine
-from detector.join import new_tags
 from detector.messages import alert_message, dead_letter, score_messages
 from detector.records import Bounds, Chunk, Message, Partition
 from detector.restore import Kept, resume
+from detector.routes import Routes
+from detector.scorer import Scorer
 from detector.snapshot import Origin
 from detector.state import Arena
-from detector.validate import Format
 
 Said = tuple[str, bytes | None, bytes | None, tuple[Any, ...]]  # topic, key, value, headers
 
@@ -45,46 +44,43 @@ class Verdict:
 
 
 def judge_run(
-    engine: Engine,
-    form: Format,
+    routes: Routes,
     names: dict[str, str],
     inputs: list[Chunk],
     outputs: list[tuple[str, Any]],
     changelog: dict[int, list[tuple[bytes, bytes | None]]],
-    depth: int,
 ) -> Verdict:
     """Compare.
 
     Args:
-        engine: The daemon's own.
-        form: Of its input.
+        routes: The daemon's own.
         names: Topics: alerts, dead, and scores where they were asked for.
         inputs: All records of each input partition.
         outputs: Topic and record of all that a read_committed consumer sees, in its order.
         changelog: Records of each of its partitions, likewise.
-        depth: Of the rings.
     """
     verdict = Verdict()
     expected: list[Said] = []
     for chunk in inputs:
-        arena = engine.new_arena(depth)
-        tags = new_tags(len(form.channels))
-        said = list(undisturbed(engine, form, names, chunk, arena, tags))
-        expected += [(m.topic, m.key, m.value, m.headers) for m in said]
-        verdict.alerts += sum(m.topic == names["alerts"] for m in said)
-        _compare_state(
-            verdict, engine, chunk, (arena, tags), changelog.get(chunk.partition.number, [])
-        )
+        records = changelog.get(chunk.partition.number, [])
+        for route, part in routes.split(chunk):
+            scorer = route.scorers[0]
+            origin = scorer.origin(chunk.partition, routes.prefix(route, chunk.partition))
+            arena, tags = origin.new_arena(), origin.new_tags()
+            said = list(undisturbed(scorer, names, part, arena, tags))
+            expected += [(m.topic, m.key, m.value, m.headers) for m in said]
+            verdict.alerts += sum(m.topic == names["alerts"] for m in said)
+            _compare_state(verdict, origin, chunk.next_offset, (arena, tags), records)
     seen: list[Said] = [(topic, r.key, r.value, tuple(r.headers)) for topic, r in outputs]
     _compare_said(verdict, expected, seen)
     return verdict
 
 
 def undisturbed(
-    engine: Engine, form: Format, names: dict[str, str], chunk: Chunk, arena: Arena, tags: Arena
+    scorer: Scorer, names: dict[str, str], chunk: Chunk, arena: Arena, tags: Arena
 ) -> Iterator[Message]:
     """Say all that a partition's records cause, in one go."""
-    decoded = decode(chunk, form, tags)
+    engine, decoded = scorer.engine, decode(chunk, scorer.form, tags)
     outcome = engine.run(arena, decoded.readings, chunk.partition, keep_trace="scores" in names)
     for alert in outcome.alerts:
         yield alert_message(alert, names["alerts"])
@@ -118,35 +114,35 @@ def _by_key(messages: list[Said]) -> list[Said]:
 
 def _compare_state(
     verdict: Verdict,
-    engine: Engine,
-    chunk: Chunk,
+    origin: Origin,
+    end: int,
     arenas: tuple[Arena, Arena],
     records: list[tuple[bytes, bytes | None]],
 ) -> None:
     kept, (arena, tags) = Kept(), arenas
     for key, value in records:
-        kept.note(key, value)
-    origin = Origin(engine.model.manifest, chunk.partition, arena.ring.depth)
-    end = chunk.next_offset
+        own = origin.own(key)
+        if own is not None:
+            kept.note(own, value)
     resumed = resume(kept, origin, Bounds(0, 0, end))
     want, have = rows(arena), rows(resumed.arena)
     verdict.streams += len(want)
     if rows(tags) != rows(resumed.tags):
         verdict.state_mismatches += 1
-        verdict.examples.append(f"what waits to be joined in {chunk.partition}")
+        verdict.examples.append(f"what waits to be joined in {origin.partition}")
     wrong = [stream for stream in want.keys() | have.keys() if want.get(stream) != have.get(stream)]
     for name in ("clock", "tally", "withheld"):
         if getattr(resumed.arena, name) != getattr(arena, name):
             wrong = list(want)
-            verdict.examples.append(f"{name} of {chunk.partition}: {getattr(resumed.arena, name)}")
+            verdict.examples.append(f"{name} of {origin.partition}: {getattr(resumed.arena, name)}")
     if resumed.start != end:
         wrong = list(want)
         verdict.examples.append(
-            f"state of {chunk.partition}: {resumed.outcome} {resumed.detail}, up to "
+            f"state of {origin.partition}: {resumed.outcome} {resumed.detail}, up to "
             f"{resumed.start} of {end}"
         )
     verdict.state_mismatches += len(wrong)
-    verdict.examples += [f"state of {stream!r} in {chunk.partition}" for stream in wrong[:3]]
+    verdict.examples += [f"state of {stream!r} in {origin.partition}" for stream in wrong[:3]]
 
 
 def rows(arena: Arena) -> dict[bytes, bytes]:

@@ -17,6 +17,7 @@ from detector.consumer import KafkaSource
 from detector.emit import KafkaSink
 from detector.errors import ConnectionLost, MembershipLost, SettingsRejected
 from detector.group import Subscription
+from detector.inputs import Inputs
 from detector.records import Message, Partition
 from detector.source import Source
 from detector.topics import create_topics, partitions_of
@@ -99,7 +100,7 @@ class OnKafka:
         return TransactionalSink(self.servers, [], f"{self.topic}-{name}", TIMEOUT_S)
 
     def changelog(self) -> Changelog:
-        return KafkaChangelog(self.servers, self.state, self.topic, SystemClock(), HANG_S)
+        return KafkaChangelog(self.servers, self.state, Inputs(self.topic), SystemClock(), HANG_S)
 
     def said(self) -> list[bytes | None]:
         end = Message(self.output, b"end", b"end")
