@@ -10,6 +10,7 @@ from importlib.metadata import version
 import structlog
 
 from detector.artifact import Manifest
+from detector.budget import Limits
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
 from detector.cluster import Cluster
@@ -86,7 +87,7 @@ def run(settings: Settings) -> int:
         model,
         rules_of(manifest, settings.judge),
         silence_of(settings),
-        settings.judge.opens_per_hour,
+        telling_of(settings.judge),
         _thresholds(overrides, settings, manifest),
     )
     pipeline = _pipeline(
@@ -135,6 +136,12 @@ def keeping_of(settings: Settings, manifest: Manifest) -> Keeping:
 def silence_of(settings: Settings) -> Silence:
     """Return when a stream is silent, and when it is gone."""
     return Silence(settings.judge.silent_after, int(settings.state.ttl_s * US_PER_S))
+
+
+def telling_of(settings: Judge) -> Limits:
+    """Return how much a partition tells."""
+    streams = settings.group_streams if settings.group_streams > 1 else None
+    return Limits(settings.opens_per_hour, streams, int(settings.group_within_s * US_PER_S))
 
 
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:

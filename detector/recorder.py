@@ -18,7 +18,7 @@ from detector.expose import Health
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics, Operation, Stage
 from detector.partitions import Held, alerting
-from detector.records import SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
+from detector.records import GROUP, SEVERITIES, SILENT, US_PER_S, Chunk, Ints, Partition, Polled
 from detector.restore import Resumed
 from detector.validate import Decoded
 
@@ -169,6 +169,7 @@ class Recorder:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
         metrics.withheld.inc(outcome.withheld)
+        metrics.grouped.inc(outcome.joined)
         for alert in outcome.alerts:
             told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
             metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)
@@ -254,6 +255,8 @@ class Recorder:
 
         silent = sum(one.arena.silent for one in held)
         self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
+        groups = sum(one.arena.tally.flood.members > 0 for one in held)
+        self._metrics.open_alerts.labels(GROUP, "warning").set(groups)
 
     def _forget(self, partition: Partition) -> None:
         number = str(partition.number)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detector.budget import Key, Tally
+from detector.flood import MEMBER
 from detector.records import SILENT, Bools, Bounds, Ints, alert_id
 from detector.silence import WATCH, Clock
 from detector.snapshot import (
@@ -278,6 +279,8 @@ def _rationed(
     for _, entry in _judged(entries, mark.offset, live_from):
         some = set(entry.streams)
         untold = {key for key in untold if key[0] not in some}
+        if entry.tally.flood.offset != tally.flood.offset:  # members of a group that is over
+            untold = {key for key in untold if key[1] != MEMBER}
         untold |= {(stream, kind) for stream, kind, _ in entry.adopted}
         tally = entry.tally
     return untold, tally

@@ -33,6 +33,16 @@ class Judge(Table):
         le=1_000_000,
         description="Openings that a partition tells of (event time); beyond, a summary does.",
     )
+    group_streams: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="So many streams of a partition that open alerts within `group_within_s` are "
+        "told as one, of kind group; below 2: never.",
+    )
+    group_within_s: float = Field(
+        60.0, gt=0, le=86_400, description="How close together that is (event time)."
+    )
     readings_before: int = Field(
         8,
         ge=0,

@@ -32,7 +32,7 @@ from proxy import Proxy
 from story import Record, Story, tell
 from verdict import Verdict, chunk_of, judge_run
 
-from detector.daemon import rules_of
+from detector.daemon import rules_of, telling_of
 from detector.emit import KafkaSink
 from detector.engine import Engine
 from detector.mapping import Input, form_of
@@ -92,7 +92,7 @@ class World:
         loaded = load(model)
         silence = Silence(JUDGE.silent_after, 604_800 * US_PER_S)  # state.ttl_s
         judged = rules_of(loaded.manifest, JUDGE)
-        self.engine = Engine(loaded, judged, silence, JUDGE.opens_per_hour)
+        self.engine = Engine(loaded, judged, silence, telling_of(JUDGE))
         self.manifest = loaded.manifest
         self.proxies = [Proxy() for _ in range(PLACES)]
         self.broker = ApacheKafka(tuple(proxy.port for proxy in self.proxies))

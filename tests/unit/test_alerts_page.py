@@ -7,12 +7,12 @@ import numpy as np
 from conftest import ROOT
 from fakes import StubModel, manifest
 
-from detector.budget import NAMED
 from detector.engine import Engine
 from detector.judge import rules
 from detector.messages import alert_body
 from detector.records import US_PER_S, Partition, Readings
 from detector.silence import FADE, FEWEST, STEP_US
+from detector.summary import NAMED
 from detector.telling import Judge
 
 PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
