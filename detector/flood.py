@@ -83,7 +83,6 @@ class Grouping:
             else:
                 yield n, alert
             at = n
-            yield from self._turn(at, n)
         yield from self._turn(at, len(self.summarist.now_us) - 1)
 
     def _turn(self, start: int, end: int) -> Iterator[tuple[int, Alert]]:

@@ -130,6 +130,13 @@ def test_who_stays_hides_nobody_who_opens_later() -> None:
     assert brief(site.play((240, 0.0, "g"), (241, 0.0, "h"))) == ["4 close 241"]
 
 
+def test_who_opened_while_a_group_waited_may_be_in_the_next() -> None:
+    site = Site()
+    site.play((30, 50.0, "abc"))
+    told = site.play((100, 50.0, "d"), (101, 0.0, "c"), (102, 50.0, "ef"))
+    assert brief(told) == ["d open 100", "3 close 101", "e open 102", "3 open 102"]
+
+
 def test_silence_joins_no_group() -> None:
     site = Site(silence=Silence(1, 10**12, fewest=1))
     told = site.play(*[(20 + 10 * n, 0.0, "h") for n in range(20)])
@@ -208,6 +215,9 @@ def test_a_group_goes_on_over_a_restart(
     about = manifest(version=version * 64)
     again = Rig(broker, limits=Limits(group_streams=streams), about=about)
     write(broker, 32, 0.0, "abcde")
+    if version == "0":  # or it warms up
+        write(broker, 33, 9000.0, "a")  # it is counted
+        write(broker, 34, 0.0, "a")
     write(broker, 92, 0.0, "a")
     again.finish()
     assert sent(broker) == [*dip, "a close", "b close", "5.0 close"]
@@ -228,7 +238,8 @@ def test_who_was_in_a_group_before_joins_the_next_as_anybody() -> None:
     rig.turn()
     rig.pipeline._checkpoint(rig.pipeline._owned.live[0])
     write(broker, 32, 0.0, "abcde")
-    write(broker, 92, 0.0, "abcde")
+    rig.turn()
+    write(broker, 92, 0.0, "abcde")  # it closes, and nobody's alert moves
     rig.turn()
     write(broker, 93, 9000.0, "abe")
     rig.finish(checkpoint=False)
