@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from detector.budget import Key, Tally
+from detector.flood import MEMBER
 from detector.records import SILENT, Bounds, alert_id
 from detector.silence import WATCH, Clock
 from detector.snapshot import (
@@ -32,6 +33,7 @@ def adopt(arena: Arena, entries: Entries, origin: Origin, bounds: Bounds) -> Non
     kinds = origin.manifest.kinds
     arena.clock = clock_of(mark)
     untold, arena.tally = rationed(entries, mark, live_from)
+    arena.withheld = {key for key in untold if key[1] == MEMBER}
     rows = [*numbered(entries, SLAB), *judged(entries, mark.offset, live_from)]
     watched = {s: row for _, entry in rows for s, row in each(entry, watched_of(entry))}
     for stream, row in watched.items():  # a rhythm is of no model
@@ -89,6 +91,8 @@ def rationed(entries: Entries, mark: Entry, live_from: int) -> tuple[set[Key], T
     for _, entry in judged(entries, mark.offset, live_from):
         some = set(entry.streams)
         untold = {key for key in untold if key[0] not in some}
+        if entry.tally.flood.offset != tally.flood.offset:  # members of a group that is over
+            untold = {key for key in untold if key[1] != MEMBER}
         untold |= {(stream, kind) for stream, kind, _ in entry.adopted}
         tally = entry.tally
     return untold, tally

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from detector.budget import Limits
 from detector.engine import Engine
 from detector.errors import SettingsRejected
 from detector.history import Span
@@ -39,7 +40,7 @@ class Job:
 
     Attributes:
         number: Of the part; its files' name.
-        silence, opens_per_hour: See `Engine`; of a partition, so None for files.
+        silence, limits: See `Engine`; of a partition, so None for files.
     """
 
     number: int
@@ -48,7 +49,7 @@ class Job:
     settings: Settings
     rules: Rules
     silence: Silence | None
-    opens_per_hour: int | None
+    limits: Limits | None
     folder: Path
 
 
@@ -113,7 +114,7 @@ def play(job: Job, progress: Callable[[int], object]) -> Played:
     """
     model = load_trusted(job.settings)
     manifest, depth = model.manifest, job.settings.judge.readings_before
-    engine = Engine(model, job.rules, job.silence, job.opens_per_hour)
+    engine = Engine(model, job.rules, job.silence, job.limits)
     arena = engine.new_arena(ring_depth(len(manifest.channels), depth))
     tally = Tally(manifest)
     scores = KeptScores(job.folder / SCORES / f"{job.number:05}.parquet", manifest.kinds)

@@ -16,7 +16,7 @@ from detector.command_options import (
     needs_files,
     span_of,
 )
-from detector.equip import rules_of, silence_of
+from detector.equip import rules_of, silence_of, telling_of
 from detector.errors import SettingsRejected
 from detector.history import Span, stretches
 from detector.mapping import limits_of
@@ -65,11 +65,11 @@ def _backtest(options: argparse.Namespace) -> int:
     pasts, total, unit, told = _pasts(options, settings, span, manifest)
     module.prepare(options.output)
     rules = rules_of(manifest, settings.judge)
-    # A share of files' streams has no partition's time to be silent in, nor its budget.
+    # A share of files' streams has no partition's time to be silent in, nor its limits.
     silence = silence_of(settings) if options.topic else None
-    budget = settings.judge.opens_per_hour if options.topic else None
+    limits = telling_of(settings.judge, options.route) if options.topic else None
     jobs = [
-        module.Job(n, past, span, settings, rules, silence, budget, options.output)
+        module.Job(n, past, span, settings, rules, silence, limits, options.output)
         for n, past in enumerate(pasts)
     ]
     with needs_files("detector.progress").Shown("playing", total, unit) as shown:

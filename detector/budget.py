@@ -10,18 +10,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.artifact import Manifest
-from detector.records import BUDGET, US_PER_S, Alert, Ints, Partition, Readings, Status, alert_id
+from detector.flood import Flood
+from detector.records import BUDGET, GROUP, US_PER_S, Alert, Status
+from detector.summary import NAMED, Sum, Summarist
 
 HOUR_US = 3600 * US_PER_S
 UNLIMITED = 1 << 53  # whole as a float, too
-NAMED = 20  # streams that a summary names
 
 Key = tuple[bytes, str]  # a stream, and the kind of its alert
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a partition tells.
+
+    Attributes:
+        opens_per_hour: Openings; None: all.
+        group_streams: So many streams that open together are told as one; None: none are.
+        group_within_us: How close together (event time).
+        route: Whose streams they are; empty where all go to one model.
+    """
+
+    opens_per_hour: int | None = None
+    group_streams: int | None = None
+    group_within_us: int = 60 * US_PER_S
+    route: str = ""
+
+
 class Tally(NamedTuple):
-    """What a partition opened in an hour.
+    """What a partition opened in an hour, and together.
 
     Attributes:
         hour: Since the epoch.
@@ -29,6 +46,7 @@ class Tally(NamedTuple):
         withheld: And those that were not.
         since_us: When the first of these was, the partition's event time.
         streams: Their streams, as far as `NAMED`.
+        flood: What its streams opened together.
     """
 
     hour: int = -1
@@ -36,6 +54,7 @@ class Tally(NamedTuple):
     withheld: int = 0
     since_us: int = 0
     streams: tuple[bytes, ...] = ()
+    flood: Flood = Flood()
 
 
 @dataclass(slots=True)
@@ -43,26 +62,21 @@ class Ration:
     """Lets pass what may be told of the alerts of some readings.
 
     An opening that is withheld withholds all of its alert. The first of an hour opens a summary,
-    which closes with the first reading after that hour.
+    which closes with the first reading after that hour. A group is an opening like others, but
+    never withheld: it is a summary itself.
 
     Attributes:
-        tally: Of the partition, as the readings before left it; moves on.
+        tally: Of the partition, as the readings before left it; moves on, but for its flood.
         withheld: Its alerts that are open and untold; modified.
         limit: Openings an hour.
-        manifest: Of the model.
-        partition: Where the readings come from.
-        readings: N of them, at least one.
-        now_us: [N] the partition's event time.
+        summarist: Has the readings.
         told: What may be told so far.
     """
 
     tally: Tally
     withheld: set[Key]
     limit: int
-    manifest: Manifest
-    partition: Partition
-    readings: Readings
-    now_us: Ints
+    summarist: Summarist
     told: list[Alert] = field(default_factory=list)
 
     def take(self, alerts: Iterable[tuple[int, Alert]]) -> None:
@@ -72,7 +86,7 @@ class Ration:
             if self._may(n, alert):
                 self.told.append(alert)
         if self.tally.withheld:  # or the next opening sees to it
-            self._turn_hour(len(self.now_us) - 1)
+            self._turn_hour(len(self.summarist.now_us) - 1)
 
     def _may(self, n: int, alert: Alert) -> bool:
         key = (alert.stream.encode(), alert.kind)
@@ -81,7 +95,7 @@ class Ration:
             if alert.status == "close":
                 self.withheld.discard(key)
             return known
-        if self.tally.told < self.limit:
+        if alert.kind == GROUP or self.tally.told < self.limit:
             self.tally = self.tally._replace(told=self.tally.told + 1)
             return True
         self.withheld.add(key)
@@ -92,7 +106,7 @@ class Ration:
         tally, streams = self.tally, self.tally.streams
         if len(streams) < NAMED and stream not in streams:
             streams = (*streams, stream)
-        since_us = tally.since_us if tally.withheld else int(self.now_us[n])
+        since_us = tally.since_us if tally.withheld else int(self.summarist.now_us[n])
         self.tally = Tally(tally.hour, tally.told, tally.withheld + 1, since_us, streams)
         if not tally.withheld:
             self.told.append(self._summary(n, "open"))
@@ -100,35 +114,17 @@ class Ration:
     def _turn_hour(self, n: int) -> None:
         """Begin another hour where reading n is in one; tell what was withheld in the last."""
         if self._hour(n) > self.tally.hour and self.tally.withheld:
-            first = int(np.searchsorted(self.now_us, (self.tally.hour + 1) * HOUR_US))
+            first = int(np.searchsorted(self.summarist.now_us, (self.tally.hour + 1) * HOUR_US))
             self.told.append(self._summary(first, "close"))
             self.tally = Tally(self._hour(first))
         if self._hour(n) > self.tally.hour:
             self.tally = Tally(self._hour(n))
 
     def _hour(self, n: int) -> int:
-        return int(self.now_us[n]) // HOUR_US
+        return int(self.summarist.now_us[n]) // HOUR_US
 
     def _summary(self, n: int, status: Status) -> Alert:
-        tally, partition = self.tally, self.partition
-        began_us = tally.hour * HOUR_US
-        return Alert(
-            id=alert_id(partition, b"", BUDGET, "", began_us, 0),
-            stream=f"{partition.topic}/{partition.number}",
-            status=status,
-            kind=BUDGET,
-            severity="warning",
-            opened_us=tally.since_us,
-            at_us=int(self.now_us[n]),
-            score=float(tally.withheld),
-            probability=None,
-            threshold=float(self.limit),
-            channels=(),
-            peak=float(tally.withheld),
-            cause="normal",
-            model=self.manifest.name,
-            version=self.manifest.version,
-            partition=partition,
-            offset=int(self.readings.offset[n]),
-            streams=tuple(stream.decode() for stream in tally.streams),
-        )
+        tally, since = self.tally, (self.tally.hour * HOUR_US, 0)
+        opened_us, number = tally.since_us, tally.withheld
+        total = Sum(BUDGET, since, opened_us, number, self.limit, tally.streams)
+        return self.summarist.tell(n, status, total)

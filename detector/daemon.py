@@ -164,12 +164,12 @@ def _stop_on_signals(pipeline: Pipeline) -> None:
         signal.signal(name, stop)
 
 
-def _routes(settings: Settings, make: Callable[[Settings, StepModel], Scorer]) -> Routes:
+def _routes(settings: Settings, make: Callable[..., Scorer]) -> Routes:
     """Load each route's model and let it judge."""
 
     def scorer(name: str) -> Scorer:
         own = settings_for(settings, name)
-        return make(own, load_trusted(own))
+        return make(own, load_trusted(own), route=name)
 
     return routes_of(settings, scorer)
 

@@ -1,16 +1,18 @@
 """batch, score and judge over one partition's readings: the one place where state moves."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from detector.alerts import Teller
 from detector.batch import ticks
-from detector.budget import UNLIMITED, Ration
+from detector.budget import UNLIMITED, Limits, Ration
+from detector.flood import Grouping
 from detector.judge import Rules, Verdicts, judge
 from detector.model import StepModel
 from detector.records import (
     BUDGET,
+    GROUP,
     Alert,
     Bools,
     Floats,
@@ -21,6 +23,7 @@ from detector.records import (
 from detector.score import Scored, score
 from detector.silence import Silence
 from detector.state import Arena, Docket, Rows
+from detector.summary import Summarist
 from detector.thresholds import Thresholds
 
 
@@ -51,8 +54,9 @@ class Outcome:
 
     Attributes:
         alerts: What is to be told, in the order of the readings.
-        moved: Streams whose alerts opened, grew or closed, told or not.
-        withheld: Openings that are not told.
+        moved: Streams whose alerts opened, grew or closed, told or not, or that joined a group.
+        withheld: Openings beyond the budget.
+        joined: Openings that joined a group instead of being told.
         ticks: Into how many steps of the model the readings went.
         scored: How many were scored.
         warming: How many of these were in their stream's warm-up.
@@ -68,6 +72,7 @@ class Outcome:
     alerts: list[Alert] = field(default_factory=list)
     moved: frozenset[bytes] = frozenset()
     withheld: int = 0
+    joined: int = 0
     ticks: int = 0
     scored: int = 0
     warming: int = 0
@@ -88,7 +93,7 @@ class Engine:
         model: StepModel,
         rules: Rules,
         silence: Silence | None = None,
-        opens_per_hour: int | None = None,
+        limits: Limits | None = None,
         thresholds: Thresholds | None = None,
     ) -> None:
         """Wire a model to the rules that judge it.
@@ -97,13 +102,13 @@ class Engine:
             model: It scores.
             rules: They judge.
             silence: For streams that stop; None: nobody watches for them.
-            opens_per_hour: That a partition may tell of; None: all.
+            limits: Of what a partition tells; None: it tells all.
             thresholds: Of streams that have their own; None: none has.
         """
         self.model = model
         self.rules = rules
         self.silence = silence
-        self.opens_per_hour = opens_per_hour
+        self.limits = limits or Limits()
         self._thresholds = thresholds
 
     def unlimited(self) -> "Engine":
@@ -159,12 +164,11 @@ class Engine:
             if trace is not None:
                 _note(trace, now, verdicts)
         alerts.sort(key=lambda pair: pair[0])
-        told = self._ration(arena, alerts, readings, partition, now_us)
-        opened = sum(alert.status == "open" for _, alert in alerts)
-        return Outcome(
-            alerts=told,
-            moved=frozenset(alert.stream.encode() for _, alert in alerts),
-            withheld=opened - sum(a.status == "open" and a.kind != BUDGET for a in told),
+        manifest, route = self.model.manifest, self.limits.route
+        summarist = Summarist(manifest, partition, readings, now_us, route)
+        limited = self._limit(arena, alerts, summarist)
+        return replace(
+            limited,
             ticks=len(times),
             scored=scored,
             warming=scored - sum(map(len, scores)),
@@ -177,23 +181,24 @@ class Engine:
             trace=trace,
         )
 
-    def _ration(
-        self,
-        arena: Arena,
-        alerts: list[tuple[int, Alert]],
-        readings: Readings,
-        partition: Partition,
-        now_us: Ints,
-    ) -> list[Alert]:
+    def _limit(
+        self, arena: Arena, alerts: list[tuple[int, Alert]], summarist: Summarist
+    ) -> Outcome:
         """Return what may be told of alerts, each with the index of its reading, in order."""
-        limit = UNLIMITED if self.opens_per_hour is None else self.opens_per_hour
-        if not (alerts or (arena.tally.withheld and len(now_us))):
-            return []
-        manifest = self.model.manifest
-        ration = Ration(arena.tally, arena.withheld, limit, manifest, partition, readings, now_us)
-        ration.take(alerts)
-        arena.tally = ration.tally
-        return ration.told
+        tally, hidden, limits = arena.tally, arena.withheld, self.limits
+        pending = tally.withheld or tally.flood.members
+        if not (alerts or (pending and len(summarist.now_us))):
+            return Outcome()
+        within_us, limit = limits.group_within_us, limits.opens_per_hour
+        grouping = Grouping(tally.flood, hidden, limits.group_streams, within_us, summarist)
+        ration = Ration(tally, hidden, UNLIMITED if limit is None else limit, summarist)
+        ration.take(grouping.take(alerts))
+        arena.tally = ration.tally._replace(flood=grouping.flood)
+        opened = sum(alert.status == "open" for _, alert in alerts)
+        told = sum(a.status == "open" and a.kind not in {BUDGET, GROUP} for a in ration.told)
+        moved = {alert.stream.encode() for _, alert in alerts} | grouping.new
+        withheld = opened - told - grouping.joined
+        return Outcome(ration.told, frozenset(moved), withheld, grouping.joined)
 
     def _judge(self, docket: Docket, now: Scored, readings: Readings, rules: Rules) -> Verdicts:
         return judge(

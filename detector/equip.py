@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from detector.artifact import Manifest
+from detector.budget import Limits
 from detector.engine import Engine
 from detector.judge import Rules, rules
 from detector.mapping import Input, form_of
@@ -25,6 +26,7 @@ def equip(
     *,
     overrides: Overrides,
     unpack: Callable[[bytes], Any] = from_json,
+    route: str = "",
 ) -> Scorer:
     """Return a model, ready to score.
 
@@ -33,13 +35,14 @@ def equip(
         model: Of the machines.
         overrides: What operators say of single streams; followed while it changes.
         unpack: Makes a document of a record's bytes, where the records are not of our own format.
+        route: Whose streams it scores.
     """
     manifest, judge = model.manifest, settings.judge
     engine = Engine(
         model,
         rules_of(manifest, judge),
         silence_of(settings),
-        judge.opens_per_hour,
+        telling_of(judge, route),
         _thresholds(manifest, judge, overrides),
     )
     depth = ring_depth(len(manifest.channels), judge.readings_before)
@@ -59,6 +62,13 @@ def input_of(settings: Settings, manifest: Manifest) -> Input:
 def silence_of(settings: Settings) -> Silence:
     """Return when a stream is silent, and when it is gone."""
     return Silence(settings.judge.silent_after, int(settings.state.ttl_s * US_PER_S))
+
+
+def telling_of(settings: Judge, route: str = "") -> Limits:
+    """Return how much a route tells of a partition."""
+    streams = settings.group_streams if settings.group_streams > 1 else None
+    within_us = int(settings.group_within_s * US_PER_S)
+    return Limits(settings.opens_per_hour, streams, within_us, route)
 
 
 def rules_of(manifest: Manifest, settings: Judge) -> Rules:

@@ -10,7 +10,7 @@ from detector.lane import Lane
 from detector.ledger import Ledger
 from detector.metrics import POSITIONS, Metrics
 from detector.partitions import Held
-from detector.records import SEVERITIES, SILENT, Partition
+from detector.records import GROUP, SEVERITIES, SILENT, Partition
 
 
 class Gauges:
@@ -62,6 +62,8 @@ class Gauges:
                 self._metrics.open_alerts.labels(kind, severity).set(opened[kind, severity])
         silent = sum(lane.arena.silent for lane in lanes)
         self._metrics.open_alerts.labels(SILENT, "warning").set(silent)
+        groups = sum(lane.arena.tally.flood.members > 0 for lane in lanes)
+        self._metrics.open_alerts.labels(GROUP, "warning").set(groups)
 
     def drift_of(self, manifest: Manifest) -> Drift:
         """Return how far a model's scores have drifted, beginning with its first ones."""

@@ -9,7 +9,7 @@ import numpy as np
 from detector.artifact import Manifest
 from detector.engine import Trace
 from detector.overrides import Mute
-from detector.records import BUDGET, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
+from detector.records import BUDGET, GROUP, US_PER_S, Alert, BadRecord, Chunk, Message, Readings
 
 ALERT_SCHEMA = msgspec.json.decode((files("detector") / "alert.schema.json").read_bytes())
 
@@ -53,7 +53,7 @@ def alert_body(alert: Alert) -> dict[str, object]:
     if alert.probability is not None:
         body["probability"] = alert.probability
         body["channels"] = [channel._asdict() for channel in alert.channels]
-    if alert.kind == BUDGET:
+    if alert.kind in {BUDGET, GROUP}:
         body["streams"] = alert.streams
     if alert.change is not None:
         body["change"] = alert.change._asdict()

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from prometheus_client import ProcessCollector
 
 from detector.instruments import Table
-from detector.records import BUDGET, SILENT, Partition, Severity, Status
+from detector.records import BUDGET, GROUP, SILENT, Partition, Severity, Status
 from detector.restore import OUTCOMES
 from detector.scorer import Fate, What
 from detector.validate import REASONS
@@ -97,7 +97,7 @@ class Metrics:
 
     def _output(self, table: Table, kinds: Sequence[str]) -> None:
         table.section = "What is said"
-        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET)
+        severities, told = get_args(Severity), (*kinds, SILENT, BUDGET, GROUP)
         self.alerts = table.counter(
             "detector_alerts_total",
             "Alert messages sent: openings, escalations, closings. Exemplars: alert and stream.",
@@ -106,6 +106,10 @@ class Metrics:
         self.withheld = table.counter(
             "detector_withheld_alerts_total",
             "Openings beyond judge.opens_per_hour: counted in a summary instead of told.",
+        )
+        self.grouped = table.counter(
+            "detector_grouped_alerts_total",
+            "Openings that joined a group of judge.group_streams, instead of being told.",
         )
         self.open_alerts = table.gauge(
             "detector_open_alerts", "Alerts open now.", kind=told, severity=severities

@@ -191,6 +191,7 @@ class Recorder:
             metrics.dead_letters.labels(bad.reason).inc()
             log.debug("bad record", reason=bad.reason, detail=bad.detail)
         metrics.withheld.inc(outcome.withheld)
+        metrics.grouped.inc(outcome.joined)
         for alert in outcome.alerts:
             told = {"alert_id": alert.id, "stream": alert.stream[:LONGEST_EXEMPLAR]}
             metrics.alerts.labels(alert.kind, alert.severity, alert.status).inc(exemplar=told)

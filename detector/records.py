@@ -22,6 +22,7 @@ US_PER_S = 1_000_000
 # Kinds of alerts that are of no evidence.
 SILENT = "silent"  # a stream stopped
 BUDGET = "budget"  # a partition opened more alerts than it may tell of
+GROUP = "group"  # many of its streams opened alerts together
 
 # Namespace of alert ids (RFC 9562, version 5); never change it: consumers drop repeats by id.
 ALERT_NAMESPACE = uuid.UUID("6f0b2a54-5d0f-5c56-9a0e-3f7d6a6f5c11")
@@ -251,7 +252,7 @@ class Alert:
         cause: Why it closed: `normal` again, a `gap` after which nothing is known, or `gone`.
         change: Of one channel, where the last readings tell.
         before: The last readings before an opening, where they are kept.
-        streams: Of a summary: some of those whose alerts were withheld.
+        streams: Of a summary: some of those it stands for.
     """
 
     id: str

@@ -6,6 +6,7 @@ What is new waits in a queue for the loop.
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from detector.errors import SettingsRejected
@@ -29,7 +30,7 @@ class Reload:
         self,
         settings: Settings,
         read: Callable[[], Settings],
-        make: Callable[[Settings, StepModel], Scorer],
+        make: Callable[..., Scorer],
         config: Path | None = None,
         on_settings: Callable[[Settings], object] = lambda _: None,
         load: Callable[[Settings, Path], StepModel] = load_trusted,
@@ -39,7 +40,7 @@ class Reload:
         Args:
             settings: As they are now.
             read: Reads them again; raises SettingsRejected.
-            make: Makes a model's scorer under such settings.
+            make: Makes the scorer of a model under such settings, for a `route`.
             config: The file that settings come from; None where there is none.
             on_settings: Told of those that were taken.
             load: Loads and proves a model file; raises Refused.
@@ -52,7 +53,12 @@ class Reload:
         config_hash = fingerprint(settings)
         self._replacements = {
             name: Replacement(
-                name, settings_for(settings, name), make, load, self._news.put, config_hash
+                name,
+                settings_for(settings, name),
+                partial(make, route=name),
+                load,
+                self._news.put,
+                config_hash,
             )
             for name in names_of(settings)
         }

@@ -11,7 +11,7 @@ import numpy as np
 from detector.artifact import Manifest
 from detector.decode import decode
 from detector.engine import Outcome, Trace
-from detector.records import SILENT, US_PER_S, Bools, Chunk, Doubles, Readings, alert_id
+from detector.records import US_PER_S, Bools, Chunk, Doubles, Readings, alert_id
 from detector.scorer import Scorer
 from detector.snapshot import Origin
 from detector.state import DOCKET, Arena
@@ -88,7 +88,8 @@ class Shadow:
         names, docket = mine.docket()
         mine.correct(np.arange(len(names)), np.zeros(docket.shape, DOCKET))
         mine.adopted, mine.clock, mine.tally = {}, arena.clock, arena.tally
-        mine.withheld = {key for key in arena.withheld if key[1] == SILENT}
+        kinds = origin.manifest.kinds  # silence and groups are of no model
+        mine.withheld = {key for key in arena.withheld if key[1] not in kinds}
         if arena.clock is not None:
             self._inherit(arena)
         names, told = arena.docket()

@@ -28,9 +28,7 @@ from detector.silence import WATCH, Clock, Watched
 from detector.slab import Slab
 from detector.state import DOCKET, PACE, Arena, Docket
 
-FORMAT = (
-    3  # change it with the layout of `Entry`, state.PACE, state.DOCKET, silence.WATCH, the ring
-)
+FORMAT = 4  # change it with the layout of `Entry`, Tally, PACE, DOCKET, WATCH, the ring
 MARK = b"mark"
 SLAB = b"slab/"
 TAGS = b"tags/"
@@ -58,10 +56,11 @@ class Entry(msgspec.Struct, frozen=True):
         pace: [L] state.PACE.
         docket: [L, K] state.DOCKET.
         adopted: Stream, kind and id of alerts that another model opened; without an id, of those
-            that nobody was told of.
+            that nobody was told of, and members of a group (`flood.MEMBER`).
         ring: [L] the last readings of each, of a depth that its length tells.
         watch: [L] silence.WATCH.
-        tally: Of the mark and of judged entries: what the partition opened in its hour.
+        tally: Of the mark and of judged entries: what the partition opened in its hour, and
+            together.
         clock: Of the mark: the partition's time and active time; empty where none is kept.
         crc32c: Of state, pace, docket, ring and watch.
     """

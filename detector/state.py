@@ -68,8 +68,8 @@ class Arena:
         newest_us: Event time of the newest reading.
         ring: The last readings of each row's stream.
         clock: The partition's time, where streams are watched for silence.
-        tally: What the partition has opened in this hour.
-        withheld: Its open alerts that nobody was told of.
+        tally: What the partition has opened in this hour, and together.
+        withheld: Its open alerts that nobody was told of; and who is in a group (`flood.MEMBER`).
     """
 
     def __init__(self, width: int, kinds: int, channels: int = 0, depth: int = 0) -> None:

@@ -35,6 +35,16 @@ class Judge(Table):
         description="Openings that a partition tells of (event time); beyond, a summary does.",
     )
     at_most: Severity = Field("critical", description="No alert of a model is more severe.")
+    group_streams: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="So many streams of a partition that open alerts within `group_within_s` are "
+        "told as one, of kind group; below 2: never.",
+    )
+    group_within_s: float = Field(
+        60.0, gt=0, le=86_400, description="How close together that is (event time)."
+    )
     readings_before: int = Field(
         8,
         ge=0,

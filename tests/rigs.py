@@ -18,6 +18,7 @@ from fakes import (
 )
 
 from detector.artifact import Manifest
+from detector.budget import Limits
 from detector.delivery import AtLeastOnce, ExactlyOnce
 from detector.engine import Engine
 from detector.expose import Health
@@ -61,7 +62,7 @@ class Rig:
     alarms_per_day: float = 10
     keeping: Keeping = KEEPING
     silence: Silence | None = None
-    opens_per_hour: int | None = None
+    limits: Limits | None = None
     source_type: type[MemorySource] = MemorySource
     sink_type: type[MemorySink] = MemorySink
     form: Format = FORM
@@ -105,7 +106,7 @@ class Rig:
             model,
             rules(model.manifest, rate or self.alarms_per_day),
             self.silence,
-            self.opens_per_hour,
+            self.limits,
             Thresholds(self.overrides, partial(rules, model.manifest)),
         )
         return Scorer(engine, self.form, DEPTH)

@@ -83,7 +83,7 @@ def _alerts() -> list[Panel]:
             lines(
                 "Alerts opened, by evidence",
                 "state: a machine is away from itself, and stays so. onset: something new began. "
-                "silent: no readings come.",
+                "silent: no readings come. group: many machines at once, told as one.",
                 {"{{kind}}": told},
             )
         ),

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from detector.messages import rfc3339
-from detector.records import BUDGET, SILENT
+from detector.records import BUDGET, GROUP, SILENT
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 # They become parts of HTTP headers.
@@ -14,7 +14,7 @@ Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Status = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{1,16}$")]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-WORST = 3  # channels that a summary names
+WORST = 3  # channels that a summary names, or streams
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class Told(msgspec.Struct, frozen=True):
     model: Model
     source: Origin
     channels: tuple[Channel, ...] = ()
+    streams: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -115,6 +116,10 @@ def summary(told: Told) -> str:
         return f"{told.stream} is silent since {since}"
     if told.kind == BUDGET:
         return f"{told.stream} opened more alerts than its budget since {since}; they are not told"
+    if told.kind == GROUP:
+        some, more = told.streams[:WORST], max(int(told.score) - WORST, 0)
+        named = ", ".join(some) + (f" and {more} more" if more else "")
+        return f"{told.score:.0f} streams of {told.stream} opened alerts since {since}: {named}"
     worst = "; ".join(_seen(channel) for channel in told.channels[:WORST])
     return f"{told.stream} is unlike itself since {since}: {worst}"
 

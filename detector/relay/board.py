@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from detector.messages import rfc3339
-from detector.records import BUDGET, SILENT, US_PER_S, Partition
+from detector.records import BUDGET, GROUP, SILENT, US_PER_S, Partition
 from detector.relay.alert import Told, summary
 from detector.relay.outlet import Heard
 
-NAMES = {SILENT: "StreamSilent", BUDGET: "AlertsWithheld"}
+NAMES = {SILENT: "StreamSilent", GROUP: "StreamsTogether", BUDGET: "AlertsWithheld"}
 LASTS = 5  # times that telling again may fail before Alertmanager lets an alert end
 Post = dict[str, object]
 # Whose alert: topic of the input, stream, kind of evidence, model.

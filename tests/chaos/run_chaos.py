@@ -57,7 +57,7 @@ DRAIN_S = 90.0
 # Both kinds of evidence open, grow and close, and often.
 JUDGE = Judge(
     false_alarms_per_stream_day=100, open_after=1, close_after=2, cool_down_s=5, lasting_s=4,
-    opens_per_hour=12,
+    opens_per_hour=12, group_streams=2, group_within_s=20,
 )  # fmt: skip
 PLACES = 3  # wires: members beyond share them
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import DEPTH, KEEPING, ONE, ZERO, Rig
 
+from detector.budget import Limits
 from detector.errors import MembershipLost
 from detector.mapping import Input, form_of
 from detector.pipeline import Topics
@@ -23,6 +24,7 @@ from detector.state import Arena
 TOPICS = Topics("alerts", "dead-letters", "scores")
 STREAMS = [b"a", b"b", b"c"]
 SILENCE = Silence(1, 200 * US_PER_S, fewest=1)
+ALONE, TOGETHER = Limits(1), Limits(2, group_streams=2, group_within_us=4 * US_PER_S)
 
 value = st.sampled_from([0.0, 0.1, -0.2, 50.0, -50.0, "nonsense"])
 reading = st.tuples(st.integers(0, 2), st.sampled_from([ZERO, ONE]), value)
@@ -49,14 +51,14 @@ def lives(broker: MemoryBroker, rig: Rig) -> Iterator[Rig]:
             yield rig
             rig = Rig(
                 broker, rig.topics, rig.max_poll_records, guarantee=rig.guarantee,
-                keeping=rig.keeping, silence=rig.silence, opens_per_hour=rig.opens_per_hour,
+                keeping=rig.keeping, silence=rig.silence, limits=rig.limits,
                 form=rig.form, apart=rig.apart,
             )  # fmt: skip
         else:
             broker.on_operation = dict
             last = Rig(
                 broker, rig.topics, guarantee=rig.guarantee, silence=rig.silence,
-                opens_per_hour=rig.opens_per_hour, form=rig.form, apart=rig.apart,
+                limits=rig.limits, form=rig.form, apart=rig.apart,
             )  # fmt: skip
             last.finish()
             yield last
@@ -94,24 +96,26 @@ def rows(arena: Arena) -> dict[bytes, bytes]:
 
 polls = st.integers(1, 12)
 intervals = st.sampled_from([0.0, 30.0])
+limits = st.sampled_from([ALONE, TOGETHER])
 
 
-@given(story, misfortunes, polls, intervals)
+@given(story, misfortunes, polls, intervals, limits)
 @settings(deadline=None, max_examples=300)
 def test_exactly_once_means_that_nobody_can_tell(
     drawn: list[tuple[int, Partition, float | str]],
     fates: list[tuple[int, str]],
     max_poll_records: int,
     checkpoint_s: float,
+    bounds: Limits,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    undisturbed = Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1)
+    undisturbed = Rig(calm, TOPICS, silence=SILENCE, limits=bounds)
     undisturbed.finish()
     keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     *_, last = lives(
         rough,
-        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=1),
+        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, limits=bounds),
     )
     assert said(rough) == said(calm)
     assert rough.committed == calm.committed
@@ -134,11 +138,11 @@ def test_nobody_can_tell_of_streams_with_a_model_of_their_own_either(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1, apart="a*").finish()
+    Rig(calm, TOPICS, silence=SILENCE, limits=TOGETHER, apart="a*").finish()
     keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     first = Rig(
-        rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, opens_per_hour=1,
+        rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, limits=TOGETHER,
         apart="a*",
     )  # fmt: skip
     list(lives(rough, first))
@@ -189,7 +193,7 @@ def test_at_least_once_may_repeat_but_never_loses(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
+    Rig(calm, TOPICS, silence=SILENCE, limits=TOGETHER).finish()
     keeping = replace(KEEPING, interval_s=checkpoint_s)
     rough.on_operation = Fate(rough, list(fates))
     first = Rig(
@@ -199,7 +203,7 @@ def test_at_least_once_may_repeat_but_never_loses(
         guarantee="at_least_once",
         keeping=keeping,
         silence=SILENCE,
-        opens_per_hour=1,
+        limits=TOGETHER,
     )
     list(lives(rough, first))
     assert set(said(rough)) == set(said(calm))
@@ -209,7 +213,16 @@ def test_at_least_once_may_repeat_but_never_loses(
 def test_the_stories_have_streams_that_fall_silent() -> None:
     drawn: list[tuple[int, Partition, float | str]] = [(1, ZERO, 0.0), *[(0, ZERO, 0.1)] * 9]
     broker = broker_of([*drawn, (1, ZERO, 0.0)])
-    Rig(broker, TOPICS, silence=SILENCE, opens_per_hour=1).finish()
+    Rig(broker, TOPICS, silence=SILENCE, limits=TOGETHER).finish()
     bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
     silent = [(b["stream"], b["status"]) for b in bodies if b["kind"] == "silent"]
     assert silent == [("b0", "open"), ("b0", "close")]
+
+
+def test_the_stories_have_groups() -> None:
+    calm: list[tuple[int, Partition, float | str]] = [(s, ZERO, 0.0) for s in (0, 1, 2)] * 4
+    broker = broker_of([*calm, *[(s, ZERO, 50.0) for s in (0, 1, 2)], *calm])
+    Rig(broker, TOPICS, limits=TOGETHER).finish()
+    bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
+    told = [(b["stream"], b["status"], b["score"]) for b in bodies if b["kind"] == "group"]
+    assert told == [("readings/0", "open", 2), ("readings/0", "close", 3)]

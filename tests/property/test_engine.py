@@ -9,9 +9,20 @@ from fakes import StubModel, manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.budget import Limits
 from detector.engine import Engine, Trace
 from detector.judge import Rules
-from detector.records import SILENT, US_PER_S, Alert, Bools, Ints, Partition, Readings
+from detector.records import (
+    BUDGET,
+    GROUP,
+    SILENT,
+    US_PER_S,
+    Alert,
+    Bools,
+    Ints,
+    Partition,
+    Readings,
+)
 from detector.silence import Silence
 
 PARTITION = Partition("readings", 0)
@@ -26,7 +37,8 @@ RULES = Rules(
     cool_down_us=3 * US_PER_S,
 )
 ENGINE = Engine(StubModel(manifest(warm_up=1)), RULES, Silence(1, 10**12, fewest=1))
-RATIONED = Engine(ENGINE.model, RULES, ENGINE.silence, opens_per_hour=1)
+RATIONED = Engine(ENGINE.model, RULES, ENGINE.silence, Limits(1))
+GROUPED = Engine(ENGINE.model, RULES, ENGINE.silence, Limits(4, 2, 3 * US_PER_S))
 STREAMS = [b"a", b"b", b"c"]
 
 cell = st.sampled_from([0.0, 0.1, 0.3, 4.0, 20.0, float("nan")])
@@ -84,7 +96,7 @@ def test_any_split_into_polls_says_the_same(drawn: list[Row], cut: list[int]) ->
     whole = partition_of(drawn)
     edges = sorted({0, len(drawn), *(c for c in cut if c < len(drawn))})
     polls = [some(whole, slice(*pair)) for pair in pairwise(edges)]
-    for engine in (ENGINE, RATIONED):
+    for engine in (ENGINE, RATIONED, GROUPED):
         assert said(polls, engine) == said([some(whole, slice(None))], engine)
 
 
@@ -113,6 +125,26 @@ def test_how_streams_are_interleaved_never_changes_scores(drawn: list[Row], rand
     _, lines = said([some(whole, slice(None))])
     _, mixed = said([some(whole, order)])
     assert mixed == [lines[n] for n in order]
+
+
+@given(rows)
+@settings(deadline=None)
+def test_with_groups_an_alert_is_told_whole_or_not_at_all(drawn: list[Row]) -> None:
+    whole = some(partition_of(drawn), slice(None))
+    every, _ = said([whole])
+    told, _ = said([whole], GROUPED)
+    summaries = {GROUP, BUDGET}
+    hidden = {a.id for a in every} - {a.id for a in told}
+    assert [a for a in told if a.kind not in summaries] == [a for a in every if a.id not in hidden]
+    groups = [a for a in told if a.kind == GROUP]
+    for before, after in pairwise(groups):
+        assert (before.status == "close") == (after.status == "open"), "one at a time"
+        assert (before.id == after.id) == (before.status != "close")
+        if after.status == "update":
+            assert after.score >= 2 * before.score
+            assert before.status == "open" or after.at_us > before.at_us
+    assert all(a.score == len(a.streams) >= 2 for a in groups), "all different, and all named"
+    assert not groups or groups[0].status == "open"
 
 
 @given(rows)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rigs import ZERO, Rig
 
 from detector.artifact import Manifest
+from detector.budget import Limits
 from detector.errors import MembershipLost
 from detector.lane import Keeping
-from detector.records import BUDGET, US_PER_S
+from detector.records import BUDGET, GROUP, US_PER_S
 from detector.scorer import News
 from detector.silence import Silence
 
@@ -67,14 +68,17 @@ def stories(broker: MemoryBroker) -> dict[str, list[str]]:
     for message in broker.sent:
         if message.topic == "alerts":
             body = json.loads(message.value or b"")
-            if body["kind"] != BUDGET:  # that closes an hour later
+            if body["kind"] not in {BUDGET, GROUP}:  # that closes an hour later, or never
                 told[body["id"]].append(body["status"])
     return told
 
 
+limits_ = st.sampled_from([Limits(), Limits(1), Limits(2, 2, 4 * US_PER_S)])
+
+
 @given(
     story, st.lists(change, max_size=5), misfortunes, st.lists(st.integers(0, 2)),
-    st.integers(1, 8), st.sampled_from([0.0, 3.0, 30.0]), st.sampled_from([None, 1]),
+    st.integers(1, 8), st.sampled_from([0.0, 3.0, 30.0]), limits_,
 )  # fmt: skip
 @example(
     [(0, 0.0, 1), (0, 0.0, 1), (0, 0.0, 1), (0, 40.0, 1), (0, 40.0, 1)],
@@ -83,7 +87,7 @@ def stories(broker: MemoryBroker) -> dict[str, list[str]]:
     [1],
     1,
     3.0,
-    None,
+    Limits(),
 )  # what was adopted has closed, and something else opened
 @settings(deadline=None, max_examples=300)
 def test_models_change_and_processes_die_and_each_alert_is_told_once(
@@ -93,7 +97,7 @@ def test_models_change_and_processes_die_and_each_alert_is_told_once(
     heirs: list[int],
     max_poll_records: int,
     checkpoint_s: float,
-    opens_per_hour: int | None,
+    limits: Limits,
 ) -> None:
     broker, files = broker_of(drawn), iter(heirs)
     broker.on_operation = Fate(broker, list(fates))
@@ -102,7 +106,7 @@ def test_models_change_and_processes_die_and_each_alert_is_told_once(
     def start(about: Manifest) -> Changing:
         return Changing(
             broker, max_poll_records=max_poll_records, about=about, keeping=keeping,
-            changes=changes, silence=SILENCE, opens_per_hour=opens_per_hour,
+            changes=changes, silence=SILENCE, limits=limits,
         )  # fmt: skip
 
     rig = start(FILES[0])

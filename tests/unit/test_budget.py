@@ -8,16 +8,17 @@ import pytest
 from fakes import MemoryBroker, StubModel, manifest
 from rigs import ZERO, Rig, write
 
-from detector.budget import HOUR_US, NAMED
+from detector.budget import HOUR_US, Limits
 from detector.engine import Engine, Outcome
 from detector.judge import rules
 from detector.messages import ALERT_SCHEMA, alert_body, alert_message
 from detector.records import BUDGET, US_PER_S, Partition, Readings
 from detector.state import Arena
+from detector.summary import NAMED
 
 PARTITION = Partition("readings", 3)
 BEGAN_US = 1_700_000_000 * US_PER_S // HOUR_US * HOUR_US
-ENGINE = Engine(StubModel(), rules(manifest(), 10), opens_per_hour=2)
+ENGINE = Engine(StubModel(), rules(manifest(), 10), limits=Limits(2))
 
 
 class Fleet:
@@ -66,7 +67,7 @@ def test_what_is_beyond_is_counted_at_once_and_named_when_the_hour_ends() -> Non
 
 
 def test_an_hour_later_the_next_are_told() -> None:
-    fleet = Fleet(streams=2, engine=Engine(StubModel(), rules(manifest(), 10), opens_per_hour=1))
+    fleet = Fleet(streams=2, engine=Engine(StubModel(), rules(manifest(), 10), limits=Limits(1)))
     assert len(fleet.play(*[0.0] * 8, 50.0).alerts) == 2
     fleet.play(*[0.0] * 9)
     fleet.second = 3590
@@ -119,7 +120,7 @@ def test_what_was_withheld_stays_untold_over_a_restart(
 ) -> None:
     """Also where other settings would have told it, or another model has the next word."""
     broker = MemoryBroker({ZERO: []})
-    rig = Rig(broker, opens_per_hour=1)
+    rig = Rig(broker, limits=Limits(1))
     for _ in range(8):
         write_each(broker, 0.0)
     rig.turn()
@@ -131,12 +132,12 @@ def test_what_was_withheld_stays_untold_over_a_restart(
     assert sent(broker) == flood
     assert rig.value("detector_withheld_alerts_total") == 2
     about = manifest(version=version * 64)
-    again = Rig(broker, opens_per_hour=budget, about=about)
+    again = Rig(broker, limits=Limits(budget), about=about)
     for _ in range(9):
         write_each(broker, 0.0)
     again.finish()
     assert sent(broker) == [*flood, ("a", "close")]
-    last = Rig(broker, opens_per_hour=budget, about=about)
+    last = Rig(broker, limits=Limits(budget), about=about)
     last.turn()
     arena: Arena = last.pipeline._owned.held[ZERO].lanes[""].arena
     assert arena.withheld == set()
@@ -154,7 +155,7 @@ def test_a_smaller_budget_does_not_withhold_what_was_told(checkpoint: bool) -> N
     write(broker, [50.0], b"a")
     write(broker, [50.0], b"b")
     rig.finish(checkpoint=checkpoint)
-    again = Rig(broker, opens_per_hour=1)
+    again = Rig(broker, limits=Limits(1))
     for _ in range(9):
         write(broker, [0.0], b"a")
         write(broker, [0.0], b"b")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relays import OPENED_US, alert
 
 from detector.messages import alert_message
-from detector.records import Alert, Partition
+from detector.records import GROUP, Alert, Partition
 from detector.relay.alert import Told, read
 from detector.relay.board import Board, Post
 from detector.relay.outlet import Heard
@@ -199,3 +199,28 @@ def test_a_sensor_whose_clock_is_ahead_is_not_refused() -> None:
     assert manager.firing(NOW_S)
     manager.take(made.take(*heard(alert(1, "close", **ahead)), NOW_S + 1), NOW_S + 1)
     assert not manager.firing(NOW_S + 1)
+
+
+def test_a_group_stands_under_one_name_however_large_it_grows() -> None:
+    table, manager = board(), Manager()
+    group = {"kind": GROUP, "stream": "readings/3", "probability": None, "channels": (),
+             "severity": "warning"}  # fmt: skip
+    few = alert(7, score=3.0, streams=("a", "b", "c"), **group)
+    many = alert(7, "update", score=80.0, streams=("a", "b", "c", "d"), **group)
+    over = alert(7, "close", score=80.0, streams=("a", "b", "c", "d"), **group)
+    since = "opened alerts since 2023-11-14T22:13:20Z: a, b, c"
+    for one, says in (
+        (few, f"3 streams of readings/3 {since}"),
+        (many, f"80 streams of readings/3 {since} and 77 more"),
+    ):
+        (post,) = table.take(*heard(one), NOW_S)
+        labels, annotations = post["labels"], post["annotations"]
+        assert isinstance(labels, dict)
+        assert isinstance(annotations, dict)
+        assert labels["alertname"] == "StreamsTogether"
+        assert annotations["summary"] == says
+        manager.take([post], NOW_S)
+        assert manager.firing(NOW_S) == {("readings/3", "warning")}
+    table.take(*heard(over), NOW_S)
+    manager.take(table.due(NOW_S + LEAST_S, 10)[1], NOW_S + LEAST_S)
+    assert not manager.firing(NOW_S + LEAST_S + 1)

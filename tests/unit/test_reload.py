@@ -44,7 +44,7 @@ def load(_: Settings, path: Path) -> StepModel:
     return Counting(manifest(version=content))
 
 
-def make(settings: Settings, model: StepModel) -> Scorer:
+def make(settings: Settings, model: StepModel, route: str = "") -> Scorer:
     rate = settings.judge.false_alarms_per_stream_day
     return Scorer(Engine(model, rules(model.manifest, rate)), Format(("c0", "c1")))
 

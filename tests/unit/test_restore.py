@@ -6,6 +6,7 @@ import pytest
 from fakes import manifest
 
 from detector.budget import Tally
+from detector.flood import Flood
 from detector.records import Bounds, Partition, alert_id
 from detector.restore import OUTCOMES, Kept, resume
 from detector.silence import WATCH
@@ -169,7 +170,7 @@ def test_numbers_in_keys() -> None:
 
 def test_the_layout_of_rows_belongs_to_the_format() -> None:
     """Whoever changes one changes FORMAT, or state of before is misread."""
-    assert FORMAT == 3
+    assert FORMAT == 4
     assert (PACE.itemsize, DOCKET.itemsize, WATCH.itemsize) == (16, 50, 29)
     assert WATCH.names == ("readings", "silent", "heard_us", "heard", "envelope")
     assert PACE.names == ("last_us", "seen")
@@ -177,7 +178,10 @@ def test_the_layout_of_rows_belongs_to_the_format() -> None:
         "open", "severity", "run", "calm", "since_us", "since_offset", "quiet_until_us", "peak",
         "bar", "barred_at",
     )  # fmt: skip
-    assert Tally._fields == ("hour", "told", "withheld", "since_us", "streams")
+    assert Tally._fields == ("hour", "told", "withheld", "since_us", "streams", "flood")
+    assert Flood._fields == (
+        "recent", "offset", "since_us", "joined_us", "members", "told", "told_us", "streams",
+    )  # fmt: skip
     fields = [field.name for field in msgspec.structs.fields(Entry)]
     assert fields == [
         "format", "model", "kinds", "topic", "partition", "offset", "streams", "state", "pace",

@@ -8,6 +8,7 @@ import pytest
 from fakes import Calibration, MemoryBroker, StubModel, manifest
 from rigs import CALM, ONE, WILD, ZERO, Rig, ids, write
 
+from detector.budget import Limits
 from detector.errors import ConnectionLost
 from detector.mapping import Input, form_of
 from detector.pipeline import Topics
@@ -149,7 +150,7 @@ def slowly(rig: Rig, since_s: int, seconds: int, stream: bytes) -> int:
 @pytest.mark.parametrize("opens_per_hour", [None, 0])
 def test_who_is_silent_stays_so_under_the_next_model(opens_per_hour: int | None) -> None:
     watch = Silence(1, 10**15, fewest=1)
-    rig = begun(silence=watch, opens_per_hour=opens_per_hour)
+    rig = begun(silence=watch, limits=Limits(opens_per_hour))
     at_s = slowly(rig, len(CALM), 150, b"another")
     rig.line_up(StubModel(NEXT), patience_s=0)
     at_s = slowly(rig, at_s, 30, b"another")
@@ -195,7 +196,7 @@ def test_values_that_wait_for_others_go_over_with_their_partition() -> None:
 
 
 def test_an_alert_that_nobody_was_told_of_ends_without_a_word() -> None:
-    rig = begun(opens_per_hour=0)
+    rig = begun(limits=Limits(0))
     turn(rig, WILD)
     rig.line_up(StubModel(NEXT), patience_s=0)
     turn(rig, CALM)
