@@ -63,7 +63,7 @@ class About(msgspec.Struct, frozen=True):
     name: str
     version: str
     past: str
-    judge: dict[str, float]
+    judge: dict[str, float | str]
     played: Played
     alerts: dict[str, int]
 

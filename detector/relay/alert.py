@@ -56,6 +56,7 @@ class Told(msgspec.Struct, frozen=True):
     source: Origin
     channels: tuple[Channel, ...] = ()
     streams: tuple[str, ...] = ()
+    muted: dict[str, object] | None = None
 
     @property
     def over(self) -> bool:
@@ -99,6 +100,7 @@ def event_of(told: Told, value: bytes) -> dict[str, object]:
         "time": rfc3339(told.at_us),
         "subject": told.stream,
         "datacontenttype": "application/json",
+        **({"muted": "true"} if told.muted else {}),
         "data": msgspec.Raw(value),
     }
 

@@ -70,7 +70,12 @@ class Board:
         return sum(entry.closed_us is None for entry in self._entries())
 
     def take(self, heard: Heard, told: Told, now_s: float) -> list[Post]:
-        """Note a message; return what to tell of it now, the same if it is taken once more."""
+        """Note a message; return what to tell of it now, the same if it is taken once more.
+
+        What an operator muted is not told of.
+        """
+        if told.muted:
+            return []
         who = _who(told)
         under = self._known.pop(who, {})
         if told.over:

@@ -8,7 +8,7 @@ from conftest import ROOT
 from fakes import StubModel, manifest
 
 from detector.artifact import Manifest
-from detector.daemon import telling_of
+from detector.equip import telling_of
 from detector.engine import Engine
 from detector.judge import rules
 from detector.messages import alert_body

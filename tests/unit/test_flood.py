@@ -167,7 +167,7 @@ def test_a_group_names_few() -> None:
 
 @pytest.mark.parametrize("streams", [None, 0, 1])
 def test_it_can_be_switched_off(streams: int | None) -> None:
-    from detector.daemon import telling_of  # noqa: PLC0415
+    from detector.equip import telling_of  # noqa: PLC0415
     from detector.telling import Judge  # noqa: PLC0415
 
     limits = Limits() if streams is None else telling_of(Judge(group_streams=streams))
@@ -223,7 +223,7 @@ def test_a_group_goes_on_over_a_restart(
     assert sent(broker) == [*dip, "a close", "b close", "5.0 close"]
     last = Rig(broker, limits=MINUTE, about=about)
     last.turn()
-    arena = last.pipeline._owned.held[ZERO].arena
+    arena = last.pipeline._owned.held[ZERO].lanes[""].arena
     assert arena.withheld == set()
     assert arena.tally.flood == Flood()
 

@@ -1,7 +1,7 @@
 """What Alertmanager is told, held against one that decides as the real one does."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from relays import OPENED_US, alert
 
 from detector.messages import alert_message
+from detector.overrides import Mute
 from detector.records import GROUP, Alert, Partition
 from detector.relay.alert import Told, read
 from detector.relay.board import Board, Post
@@ -17,6 +18,7 @@ from detector.relay.outlet import Heard
 PLACE = Partition("alerts", 0)
 NOW_S = OPENED_US / 1e6 + 60
 RESEND_S, LEAST_S = 60.0, 30.0
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def board(**changes: Any) -> Board:
@@ -224,3 +226,22 @@ def test_a_group_stands_under_one_name_however_large_it_grows() -> None:
     table.take(*heard(over), NOW_S)
     manager.take(table.due(NOW_S + LEAST_S, 10)[1], NOW_S + LEAST_S)
     assert not manager.firing(NOW_S + LEAST_S + 1)
+
+
+def test_what_is_muted_is_not_told_and_what_fired_before_ends() -> None:
+    made, mute = board(), Mute(NOON, NOON, "ana", "new bearing")
+
+    def muted(one: Alert) -> tuple[Heard, Told]:
+        value = alert_message(one, "alerts", mute).value or b""
+        told = read(value)
+        assert isinstance(told, Told)
+        return Heard(PLACE, 0, NOW_S, value), told
+
+    assert made.take(*muted(alert(7)), NOW_S) == []
+    assert made.open == 0
+    assert made.take(*muted(alert(7, "close")), NOW_S) == []
+    assert len(made.take(*heard(alert(7)), NOW_S)) == 1
+    assert made.take(*muted(alert(7, "update")), NOW_S) == []
+    assert made.open == 1
+    made.take(*heard(alert(7, "close")), NOW_S)
+    assert made.open == 0
