@@ -59,6 +59,8 @@ class Teller:
             open_level: [K], or [B, K] where streams have their own, that they judged by.
         """
         said: list[tuple[int, Alert]] = []
+        if verdicts.docket is before:  # nothing changed
+            return said
         threshold = np.broadcast_to(open_level, verdicts.opened.shape)
         transitions: tuple[tuple[Status, Bools], ...] = (
             ("close", verdicts.closed),

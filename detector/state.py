@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.arrays import raw
 from detector.budget import Key, Tally
 from detector.records import Floats, Ints
 from detector.ring import Ring, reading_bytes
@@ -143,7 +144,7 @@ class Arena:
         """Write rows back."""
         self._model[rows.index] = rows.model
         self._pace[rows.index] = rows.pace
-        self._docket[rows.index] = rows.docket
+        raw(self._docket)[rows.index] = raw(rows.docket)
         self._touched[rows.index // self.slab_rows] = True
 
     def listen(self, rows: Ints, ts_us: Ints, silence: Silence) -> list[Turn]:
