@@ -111,14 +111,14 @@ def follow(
         The partition's time, and turns in the order of the readings.
     """
     before = clock or Clock(int(ts_us[0]), 0)
-    now_us = np.maximum.accumulate(np.maximum(ts_us, before.now_us))
-    steps = np.minimum(np.diff(now_us, prepend=before.now_us), STEP_US)
-    active = before.active + np.cumsum(steps)
-    heard = Heard(rows, now_us, active)
-    minutes = np.concatenate([[before.active], active]) // MINUTE_US
+    # [N + 1], from the reading before these.
+    now_us = np.maximum.accumulate(np.concatenate([[before.now_us], ts_us]))
+    steps = np.minimum(np.diff(now_us), STEP_US)
+    active = np.cumsum(np.concatenate([[before.active], steps]))
+    heard = Heard(rows, now_us[1:], active[1:])
     turns: list[Turn] = []
     start = 0
-    for edge in np.flatnonzero(np.diff(minutes)).tolist():
+    for edge in np.flatnonzero(np.diff(active // MINUTE_US)).tolist():
         turns += _note(watched, heard, start, edge, silence)
         turns += _look(watched, heard, edge, silence)
         start = edge
@@ -132,17 +132,19 @@ def _note(watched: Watched, heard: Heard, start: int, end: int, silence: Silence
         return []
     order = start + stable_order(heard.row[start:end])  # side by side what is of one stream
     row, active = heard.row[order], heard.active[order]
-    first = np.flatnonzero(np.diff(row, prepend=-1))  # of each of D streams
-    last = np.append(first[1:], len(row)) - 1
+    gap, begins = np.empty_like(active), np.ones(len(row), np.bool_)
+    gap[1:], begins[1:] = np.diff(active), row[1:] != row[:-1]
+    first = np.flatnonzero(begins)  # of each of D streams
+    counts = np.diff(first, append=len(row))
+    last = first + counts - 1
     streams = watched.take(row[first])  # [D]
-    gap = np.diff(active, prepend=0)
     # A silence that was told is no part of the rhythm; nor is the time before the first reading.
     strange = streams["silent"] | (streams["readings"] == 0)
     gap[first] = np.where(strange, 0, active[first] - streams["heard"])
     back = np.sort(order[first[streams["silent"]]]).tolist()
     turns = [_turn(watched, heard, n, int(heard.row[n]), silence, opens=False) for n in back]
     streams["silent"] = False
-    streams["readings"] = np.minimum(streams["readings"] + (last - first + 1), FEWEST)
+    streams["readings"] = np.minimum(streams["readings"] + counts, FEWEST)
     longest = np.maximum.reduceat(FADE * gap + active, first)
     streams["envelope"] = np.maximum(streams["envelope"], longest)
     streams["heard_us"], streams["heard"] = heard.now_us[order[last]], active[last]

@@ -156,8 +156,9 @@ class Arena:
             return []
         watched = self._watched[: len(self._stream_of)]
         self.clock, turns = follow(watched, self.clock, rows, ts_us, silence)
-        touched = np.concatenate([rows, np.array([turn.row for turn in turns], np.int64)])
-        self._touched[touched // self.slab_rows] = True
+        self._touched[rows // self.slab_rows] = True
+        for turn in turns:
+            self._touched[turn.row // self.slab_rows] = True
         return turns
 
     def stream(self, row: int) -> bytes:
