@@ -1,6 +1,7 @@
 """Transitions of alerts into what is said of them. Pure."""
 
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 
@@ -187,4 +188,4 @@ class Teller:
 
 def _shortest(column: Doubles) -> tuple[float | None, ...]:
     """Return float32 values as the shortest decimals that mean them; None where missing."""
-    return tuple(None if np.isnan(v) else float(str(np.float32(v))) for v in column)
+    return tuple(None if isnan(v) else float(str(v)) for v in column.astype(np.float32))

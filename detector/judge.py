@@ -199,7 +199,7 @@ def _move(  # noqa: PLR0913 - a tick's columns
     """Judge those of a tick's streams that are, or may be, near or in an alert; see `judge`."""
     lifted = docket["bar"] * ~restarted[:, None]
     over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & warm[:, None]
-    after = docket.copy()
+    after = raw(docket).copy().view(docket.dtype)
     ts, at = ts_us[:, None], offset[:, None]
     was_open = docket["open"]
     lost = was_open & restarted[:, None]
@@ -217,7 +217,7 @@ def _move(  # noqa: PLR0913 - a tick's columns
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     lasting = ts - after["since_us"] >= rules.lasting_us
-    severity = _severity(after["peak"], _alone(residual), lasting, rules)
+    severity = _severity(after["peak"], residual, lasting, rules)
     severity = still * np.maximum(severity, was_open * docket["severity"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)
@@ -232,14 +232,16 @@ def _move(  # noqa: PLR0913 - a tick's columns
     return Verdicts(after, opened, escalated, closed)
 
 
-def _severity(peak: Floats, alone: Bools, lasting: Bools, rules: Rules) -> Shorts:
+def _severity(peak: Floats, residual: Floats, lasting: Bools, rules: Rules) -> Shorts:
     """Return how severe alerts are, as indices into records.SEVERITIES, [B, K].
 
     By how rare the peak is; but critical only once it lasts or more than one channel says so,
     and what lasts is a warning at the least.
     """
     rarity = (peak > rules.warning_level).astype(np.int8) + (peak > rules.critical_level)
-    doubted = alone & ~lasting & (rarity == CRITICAL)
+    doubted = ~lasting & (rarity == CRITICAL)
+    if doubted.any():
+        doubted &= _alone(residual)
     return np.asarray(np.where(doubted, WARNING, np.maximum(rarity, lasting)), np.int8)
 
 

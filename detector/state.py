@@ -126,8 +126,9 @@ class Arena:
 
     def rows(self, streams: list[bytes]) -> Ints:
         """Return the row of each stream, making one for a stream never seen."""
-        rows = list(map(self._row_of.get, streams))
-        if None in rows:
+        try:
+            rows = list(map(self._row_of.__getitem__, streams))
+        except KeyError:
             rows = list(map(self._row, streams))
         return np.array(rows, np.int64)
 

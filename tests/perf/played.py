@@ -20,7 +20,7 @@ OFF = 8 * SPREAD
 BODIES = 4096  # distinct sets of values among the chunks that are made without Kafka
 
 
-def export_model(path: Path, hidden: int = 48) -> None:
+def export_model(path: Path) -> None:
     """Export an untrained autoencoder, calibrated on noise. Imports torch: a process of its own."""
     import torch  # noqa: PLC0415
 
@@ -30,7 +30,7 @@ def export_model(path: Path, hidden: int = 48) -> None:
     from training.tail import tail  # noqa: PLC0415
 
     torch.manual_seed(0)
-    model = Autoencoder(len(CHANNELS), Network(hidden=hidden), Score(warm_up=WARM_UP)).eval()
+    model = Autoencoder(len(CHANNELS), Network(hidden=48), Score(warm_up=WARM_UP)).eval()
     model.mean.fill_(MEAN)
     model.scale.fill_(SPREAD)
     noise = values(32, 500).astype(np.float32)
