@@ -1,6 +1,7 @@
 """Transitions of alerts into what is said of them. Pure."""
 
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class Teller:
             open_level: [K], or [B, K] where streams have their own, that they judged by.
         """
         said: list[tuple[int, Alert]] = []
+        if verdicts.docket is before:  # nothing changed
+            return said
         threshold = np.broadcast_to(open_level, verdicts.opened.shape)
         transitions: tuple[tuple[Status, Bools], ...] = (
             ("close", verdicts.closed),
@@ -185,4 +188,4 @@ class Teller:
 
 def _shortest(column: Doubles) -> tuple[float | None, ...]:
     """Return float32 values as the shortest decimals that mean them; None where missing."""
-    return tuple(None if np.isnan(v) else float(str(np.float32(v))) for v in column)
+    return tuple(None if isnan(v) else float(str(v)) for v in column.astype(np.float32))

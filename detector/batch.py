@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from detector.arrays import stable_order
 from detector.records import Ints
 
 # What a step of this many rows makes still fits into a core's cache; wider ones are slower a row.
@@ -31,20 +32,15 @@ def ticks(stream: Ints, streams: int) -> list[Ints]:
         return []
     if readings == streams:
         return _narrow([np.arange(readings)])
-    by_stream = _stable_order(stream)  # positions, grouped by stream
+    by_stream = stable_order(stream)  # positions, grouped by stream
     counts = np.bincount(stream, minlength=streams)
     starts = np.cumsum(counts) - counts
     turn = np.empty(readings, np.int64)  # a reading's place within its stream
     turn[by_stream] = np.arange(readings) - np.repeat(starts, counts)
-    by_turn = _stable_order(turn)
+    by_turn = stable_order(turn)
     return _narrow(np.split(by_turn, np.cumsum(np.bincount(turn))[:-1]))
 
 
 def _narrow(turns: list[Ints]) -> list[Ints]:
     """Cut what is too wide into pieces."""
     return [turn[start : start + WIDEST] for turn in turns for start in range(0, len(turn), WIDEST)]
-
-
-def _stable_order(keys: Ints) -> Ints:
-    narrow = keys.astype(np.uint16) if keys.max() < 1 << 16 else keys
-    return np.argsort(narrow, kind="stable")

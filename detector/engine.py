@@ -151,13 +151,14 @@ class Engine:
             gaps += now.gaps
             if not len(now.reading):
                 continue
-            docket = before.docket if now.kept is None else before.docket[now.kept]
+            docket = before.docket if now.kept is None else before.docket.take(now.kept, axis=0)
             rules = levels.of(readings.stream[now.reading]) if levels else self.rules
             verdicts = self._judge(docket, now, readings, rules)
             alerts += teller.tell(now, docket, verdicts, rules.open_level)
-            arena.put(Rows(rows[now.reading], now.step.state, now.pace, verdicts.docket))
-            arena.ring.note(rows[now.reading], now.pace["seen"], now.ts_us, readings.x[now.reading])
-            scores.append(now.step.score[now.warm])
+            index, x = rows[now.reading], readings.x.take(now.reading, axis=0)
+            arena.put(Rows(index, now.step.state, now.pace, verdicts.docket))
+            arena.ring.note(index, now.pace["seen"], now.ts_us, x)
+            scores.append(now.step.score.compress(now.warm, axis=0))
             times.append(now.ts_us)
             scored += len(now.reading)
             restarted += int(np.count_nonzero(now.restarted))

@@ -1,9 +1,10 @@
 """Scores to verdicts: when an alert opens, grows and closes. Pure and vectorised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detector.arrays import raw
 from detector.artifact import Manifest
 from detector.records import SEVERITIES, US_PER_S, Bools, Floats, Ints, Severity, Shorts
 from detector.state import Docket
@@ -148,13 +149,62 @@ def judge(  # noqa: PLR0913 - a tick's columns
     Returns:
         The verdicts; with `docket` itself where nothing changes, which is nearly always.
     """
-    lifted = docket["bar"] * ~restarted[:, None]
-    over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & warm[:, None]
-    going = docket["open"].any() or docket["run"].any() or docket["bar"][restarted].any()
-    if not (going or over.any()):
+    # The bar only raises the level: it is asked where the level alone is exceeded.
+    stirred = (score > rules.open_level) & warm[:, None]
+    stirred |= docket["open"]
+    stirred |= docket["run"] > 0
+    stirred |= restarted[:, None] & (docket["bar"] > 0)
+    if not stirred.any():
         nothing = np.zeros(score.shape, np.bool_)
         return Verdicts(docket, nothing, nothing, nothing)
-    after = docket.copy()
+    rows = np.flatnonzero(stirred.any(axis=1))
+    moved = _move(
+        docket.take(rows, axis=0),
+        score[rows],
+        ts_us[rows],
+        offset[rows],
+        seen=seen[rows],
+        warm=warm[rows],
+        restarted=restarted[rows],
+        residual=residual[rows],
+        rules=_of(rules, rows),
+    )
+    after = raw(docket).copy()
+    after[rows] = raw(moved.docket)
+    opened, escalated, closed = np.zeros((3, *score.shape), np.bool_)
+    opened[rows], escalated[rows], closed[rows] = moved.opened, moved.escalated, moved.closed
+    return Verdicts(after.view(docket.dtype), opened, escalated, closed)
+
+
+def _of(rules: Rules, rows: Ints) -> Rules:
+    """Return the rules of some of a tick's streams."""
+    if rules.open_level.ndim == 1:
+        return rules
+    return replace(
+        rules,
+        open_level=rules.open_level[rows],
+        warning_level=rules.warning_level[rows],
+        critical_level=rules.critical_level[rows],
+        calm_level=rules.calm_level[rows],
+    )
+
+
+def _move(  # noqa: PLR0913 - a tick's columns
+    docket: Docket,
+    score: Floats,
+    ts_us: Ints,
+    offset: Ints,
+    *,
+    seen: Ints,
+    warm: Bools,
+    restarted: Bools,
+    residual: Floats,
+    rules: Rules,
+) -> Verdicts:
+    """Judge those of a tick's streams that are, or may be, near or in an alert; see `judge`."""
+    lifted = docket["bar"] * ~restarted[:, None]
+    over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & warm[:, None]
+    after = raw(docket).copy().view(docket.dtype)
     ts, at = ts_us[:, None], offset[:, None]
     was_open = docket["open"]
     lost = was_open & restarted[:, None]
@@ -172,7 +222,7 @@ def judge(  # noqa: PLR0913 - a tick's columns
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     lasting = ts - after["since_us"] >= rules.lasting_us
-    severity = _severity(after["peak"], _alone(residual), lasting, rules).clip(max=rules.at_most)
+    severity = _severity(after["peak"], residual, lasting, rules).clip(max=rules.at_most)
     severity = still * np.maximum(severity, was_open * docket["severity"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)
@@ -187,14 +237,16 @@ def judge(  # noqa: PLR0913 - a tick's columns
     return Verdicts(after, opened, escalated, closed)
 
 
-def _severity(peak: Floats, alone: Bools, lasting: Bools, rules: Rules) -> Shorts:
+def _severity(peak: Floats, residual: Floats, lasting: Bools, rules: Rules) -> Shorts:
     """Return how severe alerts are, as indices into records.SEVERITIES, [B, K].
 
     By how rare the peak is; but critical only once it lasts or more than one channel says so,
     and what lasts is a warning at the least.
     """
     rarity = (peak > rules.warning_level).astype(np.int8) + (peak > rules.critical_level)
-    doubted = alone & ~lasting & (rarity == CRITICAL)
+    doubted = ~lasting & (rarity == CRITICAL)
+    if doubted.any():
+        doubted &= _alone(residual)
     return np.asarray(np.where(doubted, WARNING, np.maximum(rarity, lasting)), np.int8)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.arrays import raw
 from detector.records import Doubles, Floats, Ints
 
 RING_BYTES = 4096  # of one stream, at the most: a slab's message has room for as many
@@ -58,9 +59,9 @@ class Ring:
             x: [B, C].
         """
         if self.depth:
-            where = rows, seen % self.depth
-            self._kept["at_us"][where] = ts_us
-            self._kept["x"][where] = x
+            readings = np.empty(len(rows), self._of)
+            readings["at_us"], readings["x"] = ts_us, x
+            raw(self._kept)[rows, seen % self.depth] = raw(readings)
 
     def before(self, row: int, seen: int) -> Before:
         """Return what is kept of a stream from before its reading number `seen`."""

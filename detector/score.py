@@ -57,7 +57,7 @@ def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Sco
     if not on_time.all():
         duplicates = int(np.count_nonzero(ts_us == pace["last_us"]))
         kept = np.flatnonzero(on_time)
-        tick, ts_us, state, pace = tick[kept], ts_us[kept], state[kept], pace[kept]
+        tick, ts_us, state, pace = tick[kept], ts_us[kept], state.take(kept, axis=0), pace[kept]
     restarted = pace["last_us"] < ts_us - int(manifest.largest_gap_s * US_PER_S)
     if restarted.any():
         gaps = int(np.count_nonzero(restarted & (pace["last_us"] != NEVER_US)))
@@ -65,6 +65,6 @@ def score(model: StepModel, readings: Readings, tick: Ints, before: Rows) -> Sco
         pace["seen"][restarted] = 0
     pace["last_us"] = ts_us
     pace["seen"] += 1
-    step = model.step(readings.x[tick], state)
+    step = model.step(readings.x.take(tick, axis=0), state)
     warm = pace["seen"] > manifest.warm_up
     return Scored(kept, tick, ts_us, step, pace, restarted, warm, duplicates, gaps)

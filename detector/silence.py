@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.records import US_PER_S, Bools, Doubles, Ints
+from detector.arrays import raw, stable_order
+from detector.records import US_PER_S, Doubles, Ints
 
 MINUTE_US = 60 * US_PER_S
 STEP_US = 15 * US_PER_S  # well below a minute: after an outage of all, each has time to come back
@@ -87,13 +88,11 @@ class Heard:
         row: [N] whose they are.
         now_us: [N] the partition's event time.
         active: [N] its active time.
-        gap: [N] since the stream's last reading.
     """
 
     row: Ints
     now_us: Ints
     active: Ints
-    gap: Ints
 
 
 def follow(
@@ -112,14 +111,14 @@ def follow(
         The partition's time, and turns in the order of the readings.
     """
     before = clock or Clock(int(ts_us[0]), 0)
-    now_us = np.maximum.accumulate(np.maximum(ts_us, before.now_us))
-    steps = np.minimum(np.diff(now_us, prepend=before.now_us), STEP_US)
-    active = before.active + np.cumsum(steps)
-    heard = Heard(rows, now_us, active, active - _heard_before(watched, rows, active))
-    minutes = np.concatenate([[before.active], active]) // MINUTE_US
+    # [N + 1], from the reading before these.
+    now_us = np.maximum.accumulate(np.concatenate([[before.now_us], ts_us]))
+    steps = np.minimum(np.diff(now_us), STEP_US)
+    active = np.cumsum(np.concatenate([[before.active], steps]))
+    heard = Heard(rows, now_us[1:], active[1:])
     turns: list[Turn] = []
     start = 0
-    for edge in np.flatnonzero(np.diff(minutes)).tolist():
+    for edge in np.flatnonzero(np.diff(active // MINUTE_US)).tolist():
         turns += _note(watched, heard, start, edge, silence)
         turns += _look(watched, heard, edge, silence)
         start = edge
@@ -127,37 +126,30 @@ def follow(
     return Clock(int(now_us[-1]), int(active[-1])), turns
 
 
-def _heard_before(watched: Watched, rows: Ints, active: Ints) -> Ints:
-    """Return when each reading's stream was heard before it, [N] active time."""
-    order = np.argsort(rows, kind="stable")
-    before = watched["heard"][rows]
-    again = np.flatnonzero(np.diff(rows[order]) == 0) + 1
-    before[order[again]] = active[order[again - 1]]
-    return np.asarray(before)
-
-
 def _note(watched: Watched, heard: Heard, start: int, end: int, silence: Silence) -> list[Turn]:
     """Note that readings start to end (exclusive) were heard; return who is silent no more."""
-    rows, active = heard.row[start:end], heard.active[start:end]
-    gap = heard.gap[start:end].copy()
-    back = _first_of_each(rows, watched["silent"][rows])
-    turns = [_turn(watched, heard, start + n, int(rows[n]), silence, opens=False) for n in back]
+    if start == end:
+        return []
+    order = start + stable_order(heard.row[start:end])  # side by side what is of one stream
+    row, active = heard.row[order], heard.active[order]
+    gap, begins = np.empty_like(active), np.ones(len(row), np.bool_)
+    gap[1:], begins[1:] = np.diff(active), row[1:] != row[:-1]
+    first = np.flatnonzero(begins)  # of each of D streams
+    counts = np.diff(first, append=len(row))
+    last = first + counts - 1
+    streams = watched.take(row[first])  # [D]
     # A silence that was told is no part of the rhythm; nor is the time before the first reading.
-    gap[back] = gap[_first_of_each(rows, watched["readings"][rows] == 0)] = 0
-    watched["silent"][rows[back]] = False
-    np.maximum.at(watched["envelope"], rows, FADE * gap + active)
-    watched["heard_us"][rows] = heard.now_us[start:end]  # of a stream's, the last
-    watched["heard"][rows] = active
-    np.add.at(watched["readings"], rows, 1)
-    watched["readings"][rows] = np.minimum(watched["readings"][rows], FEWEST)
+    strange = streams["silent"] | (streams["readings"] == 0)
+    gap[first] = np.where(strange, 0, active[first] - streams["heard"])
+    back = np.sort(order[first[streams["silent"]]]).tolist()
+    turns = [_turn(watched, heard, n, int(heard.row[n]), silence, opens=False) for n in back]
+    streams["silent"] = False
+    streams["readings"] = np.minimum(streams["readings"] + counts, FEWEST)
+    longest = np.maximum.reduceat(FADE * gap + active, first)
+    streams["envelope"] = np.maximum(streams["envelope"], longest)
+    streams["heard_us"], streams["heard"] = heard.now_us[order[last]], active[last]
+    raw(watched)[row[first]] = raw(streams)
     return turns
-
-
-def _first_of_each(rows: Ints, where: Bools) -> list[int]:
-    """Return the index of each row's first reading, in order, of the rows that `where` names."""
-    found = np.flatnonzero(where)
-    _, first = np.unique(rows[found], return_index=True)
-    return sorted(found[first].tolist())
 
 
 def _look(watched: Watched, heard: Heard, n: int, silence: Silence) -> list[Turn]:

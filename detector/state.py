@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.arrays import raw
 from detector.budget import Key, Tally
 from detector.records import Floats, Ints
 from detector.ring import Ring, reading_bytes
@@ -125,8 +126,9 @@ class Arena:
 
     def rows(self, streams: list[bytes]) -> Ints:
         """Return the row of each stream, making one for a stream never seen."""
-        rows = list(map(self._row_of.get, streams))
-        if None in rows:
+        try:
+            rows = list(map(self._row_of.__getitem__, streams))
+        except KeyError:
             rows = list(map(self._row, streams))
         return np.array(rows, np.int64)
 
@@ -143,7 +145,7 @@ class Arena:
         """Write rows back."""
         self._model[rows.index] = rows.model
         self._pace[rows.index] = rows.pace
-        self._docket[rows.index] = rows.docket
+        raw(self._docket)[rows.index] = raw(rows.docket)
         self._touched[rows.index // self.slab_rows] = True
 
     def listen(self, rows: Ints, ts_us: Ints, silence: Silence) -> list[Turn]:
@@ -155,8 +157,9 @@ class Arena:
             return []
         watched = self._watched[: len(self._stream_of)]
         self.clock, turns = follow(watched, self.clock, rows, ts_us, silence)
-        touched = np.concatenate([rows, np.array([turn.row for turn in turns], np.int64)])
-        self._touched[touched // self.slab_rows] = True
+        self._touched[rows // self.slab_rows] = True
+        for turn in turns:
+            self._touched[turn.row // self.slab_rows] = True
         return turns
 
     def stream(self, row: int) -> bytes:

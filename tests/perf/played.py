@@ -13,6 +13,7 @@ from detector.records import Chunk, Doubles, Message, Partition
 CHANNELS = tuple(f"ch{c}" for c in range(8))
 MEAN, SPREAD = 20.0, 2.0
 START_S = 1_700_000_000
+PROOF = 100  # readings on which torch and onnxruntime must agree
 WARM_UP = 5  # readings; short, so that the first alert (and connection) is over before the clock
 BROKEN_STREAMS = 5  # one after the other they go far off: their alerts open, and stay open
 OFF = 8 * SPREAD
@@ -23,31 +24,32 @@ def export_model(path: Path) -> None:
     """Export an untrained autoencoder, calibrated on noise. Imports torch: a process of its own."""
     import torch  # noqa: PLC0415
 
-    from training import export  # noqa: PLC0415
-    from training.calibrate import tail  # noqa: PLC0415
-    from training.config import Network  # noqa: PLC0415
+    from training.config import Network, Score  # noqa: PLC0415
+    from training.export import export  # noqa: PLC0415
     from training.model import Autoencoder  # noqa: PLC0415
+    from training.tail import tail  # noqa: PLC0415
 
-    # The whole proof takes a minute, and is the tests' business.
-    export.LONG_TRACE, export.WIDTHS = 100, (1, 64)  # type: ignore[assignment]
     torch.manual_seed(0)
-    model = Autoencoder(len(CHANNELS), Network(hidden=48), memories=(1.0, 5.0, 20.0)).eval()
+    model = Autoencoder(len(CHANNELS), Network(hidden=48), Score(warm_up=WARM_UP)).eval()
     model.mean.fill_(MEAN)
     model.scale.fill_(SPREAD)
     noise = values(32, 500).astype(np.float32)
     with torch.no_grad():
         said, _ = model.sequence(torch.from_numpy(noise), model.fresh(len(noise)))
-    scores = said.score[:, WARM_UP:, 0].numpy().ravel()
+    scores = said.score[:, WARM_UP:].numpy().reshape(-1, len(model.scoring.kinds))
+    rows = np.arange(len(scores))
+    tails = [tail(kind, scores[:, k], rows) for k, kind in enumerate(model.scoring.kinds)]
     about = {
         "name": "bench",
         "channels": [{"name": name} for name in CHANNELS],
         "period_s": 1.0,
         "largest_gap_s": 60.0,
         "warm_up": WARM_UP,
-        "calibration": [tail("state", scores, np.arange(len(scores))).model_dump()],
+        "calibration": [each.model_dump() for each in tails],
         "training": {},
     }
-    export.export(model, about, noise[0], path)
+    # The whole proof takes a minute, and is the tests' business.
+    export(model, about, noise[0], path, PROOF)
 
 
 def values(streams: int, seconds: int) -> Doubles:

@@ -11,14 +11,12 @@ import numpy as np
 from played import CHANNELS, MEAN, OFF, SPREAD, START_S, RoundRobin, stream_id
 
 from detector.decode import decode
-from detector.engine import Engine
-from detector.judge import Rules, rules
+from detector.equip import equip
 from detector.model import OUTPUTS, StepModel, load
+from detector.overrides import Overrides
 from detector.records import US_PER_S, Partition, Readings
-from detector.settings import Kafka
-from detector.state import Arena
-from detector.telling import Judge
-from detector.validate import format_of
+from detector.scorer import Scorer
+from detector.settings import Kafka, Settings
 
 PARTITION = Partition("played", 0)
 POLL_RECORDS = Kafka().max_poll_records
@@ -35,8 +33,9 @@ def engine_beside_session(path: Path, width: int, *, alert: bool = False) -> dic
     With `alert` one stream is in alert all the time, so that no tick is judged in passing.
     """
     model = load(path)
-    engine, session = Engine(model, _rules(model)), model._session
-    arena, played = engine.new_arena(), _Ticks(width, alert=alert)
+    scorer = _scorer(model, path)
+    engine, session = scorer.engine, model._session
+    arena, played = engine.new_arena(scorer.depth), _Ticks(width, alert=alert)
     state = np.zeros((width, model.manifest.state_width), np.float32)
     for x in played.noise:  # until the states are as those of real streams
         state = model.step(x, state).state
@@ -64,8 +63,8 @@ def engine_beside_session(path: Path, width: int, *, alert: bool = False) -> dic
 
 def many_beside_few(path: Path) -> dict[str, float]:
     """Return the readings/s of decode and engine with many and with few streams."""
-    model = load(path)
-    many, few = _Stages(model, MANY_STREAMS), _Stages(model, FEW_STREAMS)
+    scorer = _scorer(load(path), path)
+    many, few = _Stages(scorer, MANY_STREAMS), _Stages(scorer, FEW_STREAMS)
     pairs = [(many.rate(), few.rate()) for _ in range(ROUNDS)]
     return {
         "rate_200k_over_1k_streams": median(m / f for m, f in pairs),
@@ -76,8 +75,8 @@ def many_beside_few(path: Path) -> dict[str, float]:
 
 def memory(path: Path) -> dict[str, float]:
     """Return the bytes that a stream takes: of the process, and of the arena's own arrays."""
-    manifest = load(path).manifest
-    arena = Arena(manifest.state_width, len(manifest.kinds))
+    scorer = _scorer(load(path), path)
+    arena = scorer.engine.new_arena(scorer.depth)
     gc.collect()
     before = _resident_bytes()
     for start in range(0, MANY_STREAMS, POLL_RECORDS):
@@ -120,10 +119,9 @@ class _Ticks:
 class _Stages:
     """decode and engine over streams that all have been heard before."""
 
-    def __init__(self, model: StepModel, streams: int) -> None:
-        self._engine = Engine(model, _rules(model))
-        self._arena = self._engine.new_arena()
-        self._form = format_of(model.manifest)
+    def __init__(self, scorer: Scorer, streams: int) -> None:
+        self._engine, self._form = scorer.engine, scorer.form
+        self._arena = self._engine.new_arena(scorer.depth)
         self._played = RoundRobin(streams, POLL_RECORDS)
         for _ in range(max(streams // POLL_RECORDS, 1)):
             self._polls(1)
@@ -142,8 +140,9 @@ class _Stages:
         )
 
 
-def _rules(model: StepModel) -> Rules:
-    return rules(model.manifest, Judge().false_alarms_per_stream_day)
+def _scorer(model: StepModel, path: Path) -> Scorer:
+    """Return a model as the daemon equips it: with rings, silence and a budget."""
+    return equip(Settings(model=path), model, overrides=Overrides())
 
 
 def _seconds(act: Callable[[], object]) -> float:

@@ -8,8 +8,8 @@ from conftest import ROOT
 from fakes import StubModel, manifest
 
 from detector.artifact import Manifest
-from detector.equip import telling_of
 from detector.engine import Engine
+from detector.equip import telling_of
 from detector.judge import rules
 from detector.messages import alert_body
 from detector.records import US_PER_S, Partition, Readings
