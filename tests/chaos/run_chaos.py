@@ -326,7 +326,7 @@ class Play:
 
         def scorer(name: str) -> Scorer:
             own = settings_for(settings, name)
-            return equip(own, load(own.model), overrides=Overrides())
+            return equip(own, load(own.model), overrides=Overrides(), route=name)
 
         return judge_run(routes_of(settings, scorer), self.names, inputs, outputs, changelog)
 
