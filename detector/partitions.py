@@ -6,7 +6,7 @@ replaying  records come that were said already: the state moves in silence
 live       what its records cause is said
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from detector.lane import Lane
@@ -48,7 +48,13 @@ class Held:
     def resume(self, now_s: float, interval_s: float) -> list[Resumed]:
         """Make all state from what was kept; return what came of it, lane by lane."""
         lanes = list(self.lanes.values())
+        known = [bool(lane.kept.values) for lane in lanes]
         resumed = [lane.resume(self.bounds, self.went_back_to) for lane in lanes]
+        if any(known):  # where nothing is kept beside what is, nothing is missing: a route is new
+            resumed = [
+                one if there else replace(one, outcome="new", detail="")
+                for one, there in zip(resumed, known, strict=True)
+            ]
         restored = [one.live_from for one in resumed if one.outcome == "restored"]
         for lane, one in zip(lanes, resumed, strict=True):
             if restored and one.outcome != "restored":

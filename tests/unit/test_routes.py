@@ -108,6 +108,9 @@ def test_a_route_that_comes_later_leaves_the_state_of_others_alone() -> None:
     lanes = again.pipeline._owned.held[ZERO].lanes
     assert sorted(lanes[""].arena._row_of) == [b"a", b"b"]
     assert len(lanes["other"].arena) == 0
+    outcomes = ("restored", "new", "missing")
+    restores = [again.value("detector_restores_total", outcome=one) for one in outcomes]
+    assert restores == [1, 1, 0]
     before = len(rig.broker.sent)
     write(rig.broker, [0.0] * 3, b"a")
     again.finish()
