@@ -38,6 +38,7 @@ def operation() -> dashboard.Dashboard:
         ("Does it keep up?", _pace()),
         ("Is all kept?", _kept()),
         ("Starts and moves", _moves()),
+        ("The models", _models()),
         ("What goes wrong", _errors()),
     ):
         made.with_row(dashboard.Row(title))
@@ -136,6 +137,23 @@ def _moves() -> list[Panel]:
         lines("The slowest restore", "Since the replicas started: from a partition's assignment "
               "to its state.",
               {"seconds": f"histogram_quantile(1, sum by (le) ({restored}))"}, unit="s", width=8),
+    ]  # fmt: skip
+
+
+def _models() -> list[Panel]:
+    changes = f"increase(detector_reloads_total{{{ME}}}[$__interval])"
+    beside = f'detector_shadow_readings_total{{{ME}, alerting!="none"}}'
+    return [
+        lines("Drift of scores", "How far recent scores are from those that a model was "
+              "calibrated on: above 0.25 it wants newer history; below 0 scores fell.",
+              {"{{model}} {{kind}}": f"avg by (model, kind) (detector_score_drift{{{ME}}})"},
+              width=8, least=None),
+        bars(lines("Changed while it runs", "Models, candidates and settings: taken, refused, or "
+                   "in need of a restart.",
+                   {"{{what}} {{outcome}}": f"sum by (what, outcome) ({changes})"}, width=8)),
+        lines("A candidate beside", "Readings a second with an alert open: under both models, "
+              "under the one that judges alone, under the candidate alone.",
+              {"{{alerting}}": f"sum by (alerting) (rate({beside}{RATE}))"}, width=8),
     ]  # fmt: skip
 
 
