@@ -1,6 +1,7 @@
 """The threshold that gives so many alerts a week, found by judging kept scores again. Pure."""
 
 import csv
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -211,5 +212,5 @@ def _time_us(text: str) -> int:
 def toml(settings: Judge, rate: float, says: Sequence[str]) -> str:
     """Return a table of settings that `detector run --config` takes, below some comments."""
     chosen = settings.model_copy(update={"false_alarms_per_stream_day": rate})
-    entries = [f"{name} = {value!r}" for name, value in chosen.model_dump().items()]
+    entries = [f"{name} = {json.dumps(value)}" for name, value in chosen.model_dump().items()]
     return "\n".join([*(f"# {line}" for line in says), "[judge]", *entries]) + "\n"
