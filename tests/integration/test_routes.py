@@ -81,6 +81,8 @@ def test_topics_that_fit_a_pattern_are_read_also_those_that_come_later(
     plants = [f"{mark}-plant-{name}" for name in ("north", "south", "west")]
     create_topics(topics.servers, plants[:2], 2)
     given = {**QUICK, "kafka__topic": f"{mark}-plant-*", "kafka__group": mark}
+    if isinstance(broker, Tansu):  # it keeps no place for a member's name
+        del given["kafka__group_instance_id"]
 
     def write(plant: str, seconds: tuple[int, int]) -> None:
         topics.readings = plant
