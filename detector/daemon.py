@@ -32,7 +32,6 @@ from detector.group import Subscription
 from detector.lane import Keeping
 from detector.limit import DeadLetters
 from detector.logs import set_up_logs
-from detector.mapping import headers_of
 from detector.metrics import Metrics
 from detector.model import StepModel
 from detector.override_recorder import OverrideRecorder
@@ -42,7 +41,7 @@ from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.reload import Reload
 from detector.renewal import settings_file
-from detector.routed import LAST, routes_of, settings_for
+from detector.routed import LAST, headers_for, routes_of, settings_for
 from detector.routes import Routes
 from detector.schemas import Schemas, schemas_of
 from detector.scorer import Scorer
@@ -247,7 +246,7 @@ def _subscription(settings: Settings) -> Subscription:
     own = {"bootstrap_servers", "headers", "never"}
     names = {field.name for field in fields(Subscription)} - own
     asked = settings.kafka.model_dump(include=names)
-    headers, never = headers_of(settings.input), inputs_of(settings).never
+    headers, never = headers_for(settings), inputs_of(settings).never
     return Subscription(_cluster(settings), headers=headers, never=never, **asked)
 
 

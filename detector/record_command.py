@@ -17,6 +17,7 @@ from detector.command_options import (
 from detector.errors import SettingsRejected
 from detector.history import Origin, stretches
 from detector.mapping import headers_of, layout_of, limits_of
+from detector.routed import input_for
 from detector.schemas import schemas_of
 from detector.settings import read_settings
 from detector.validate import Format
@@ -35,6 +36,7 @@ def add_record(commands: Any) -> None:  # noqa: ANN401 - argparse's own type is 
         "example: detector record --topic readings --from 2026-01-01 --output history",
     )
     sub.add_argument("--topic", required=True, help="that carries the readings")
+    sub.add_argument("--route", default="", help="by whose `input` they are read")
     add_span(sub)
     sub.add_argument(
         "--output", type=Path, required=True, help="folder; a second run goes on there"
@@ -51,7 +53,8 @@ def _record(options: argparse.Namespace) -> int:
     module = needs_files("detector.record")
     progress = needs_files("detector.progress")
     settings = read_settings(options.config, model=Path())  # no model is needed yet
-    given, limits, span = settings.input, limits_of(settings.input), span_of(options)
+    given = input_for(settings, options.route)
+    limits, span = limits_of(given), span_of(options)
     schemas = schemas_of(given)
     origin = Origin(cluster_of(settings), headers_of(given), schemas)
     parts = stretches(origin.cluster, options.topic, span, limits["max_future_us"])

@@ -1,22 +1,37 @@
 """The settings of one route: which streams go to which model, and what is told of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from detector.mapping import Input
 from detector.protection import Table
 from detector.telling import Judge
 
 
-def _is_part_of_judge(given: dict[str, Any]) -> dict[str, Any]:
-    try:
-        Judge.model_validate(given)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"]))
-        msg = f"expected settings of the judge, saw {name}: {fault['msg']}"
-        raise ValueError(msg) from error
+def _part_of(table: type[Table]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what checks that some settings are a table's own."""
+
+    def check(given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            table.model_validate(given)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            name = ".".join(map(str, fault["loc"]))
+            msg = f"expected settings of {table.__name__.lower()}, saw {name}: {fault['msg']}"
+            raise ValueError(msg) from error
+        return given
+
+    return check
+
+
+def _no_registry(given: dict[str, Any]) -> dict[str, Any]:
+    shared = sorted(name for name in given if name.startswith("registry_"))
+    if shared:
+        msg = f"expected the one schema registry in [input], saw {', '.join(shared)} in a route"
+        raise ValueError(msg)
     return given
 
 
@@ -39,6 +54,9 @@ class RouteSettings(Table):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="Topic for its alerts; None: that of `output`.",
     )
-    judge: Annotated[dict[str, Any], AfterValidator(_is_part_of_judge)] = Field(
+    input: Annotated[
+        dict[str, Any], AfterValidator(_no_registry), AfterValidator(_part_of(Input))
+    ] = Field({}, description="What differs from `input`, where producers write otherwise.")
+    judge: Annotated[dict[str, Any], AfterValidator(_part_of(Judge))] = Field(
         {}, description="What differs from `judge`."
     )

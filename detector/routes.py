@@ -4,17 +4,18 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
-from detector.layout import Layout, Place
+from detector.layout import Layout, Place, Tagging
 from detector.records import Bools, Chunk, Partition
 from detector.scorer import Scorer
 from detector.snapshot import END
 
 REMEMBERED = 1 << 16  # streams that are not matched again
 ALL = "*"
+KEY = Place("key", "key")
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +30,7 @@ class Route:
         topic: Pattern, in the shell's way, of the topics it takes streams from.
         streams: Pattern of their ids.
         share: Of the streams that fit it takes so many, told by a hash of the id.
+        layout: Where its records have their stream's id; None: in their key.
     """
 
     scorers: tuple[Scorer, ...]
@@ -37,11 +39,17 @@ class Route:
     topic: str = ALL
     streams: str = ALL
     share: float = 1.0
+    layout: Layout | None = None
 
     @property
     def all_of_topic(self) -> bool:
         """Whether it takes any stream."""
         return self.streams == ALL and self.share >= 1
+
+    @property
+    def sees_streams(self) -> bool:
+        """Whether a record's key or headers tell its stream, before it is decoded."""
+        return _place_in(self.layout).kind in {"key", "header"}
 
     def takes(self, stream: bytes | None) -> bool:
         """Return whether it takes a stream; it does take records that name none."""
@@ -54,20 +62,16 @@ class Route:
 class Routes:
     """All routes, in the order in which they are asked."""
 
-    def __init__(
-        self, routes: Sequence[Route], layout: Layout | None = None, *, topics: bool = False
-    ) -> None:
+    def __init__(self, routes: Sequence[Route], *, topics: bool = False) -> None:
         """Wire them.
 
         Args:
             routes: The first that fits takes a stream.
-            layout: Where records have their stream's id; None: in their key.
             topics: Whether there may be several, whose state shares a changelog.
         """
         self.each = tuple(routes)
-        self._layout = layout
         self._topics = topics
-        self._place = lru_cache(REMEMBERED)(self._place_of)
+        self._takes = lru_cache(REMEMBERED)(Route.takes)
 
     def of(self, partition: Partition) -> tuple[Route, ...]:
         """Return the routes that may take streams of a partition."""
@@ -86,44 +90,47 @@ class Routes:
         fitting = self.of(chunk.partition)
         if len(fitting) == 1 and fitting[0].all_of_topic:
             return [(fitting[0], chunk)]
-        topic = chunk.partition.topic
-        place = np.array([self._place(topic, id_) for id_ in _ids(chunk, self._layout)])
-        return [
-            (route, chunk.only(np.flatnonzero(place == n).tolist()))
-            for n, route in enumerate(fitting)
-            if (place == n).any()
-        ]
+        parts, left = [], np.ones(len(chunk.values), np.bool_)
+        for route in fitting:
+            ours = left & (route.all_of_topic or self._taken(route, _ids(chunk, route.layout)))
+            if ours.any():
+                parts.append((route, chunk.only(np.flatnonzero(ours).tolist())))
+            left &= ~ours
+        return parts
 
     def takes(self, name: str, partition: Partition, streams: list[bytes]) -> Bools:
         """Return which streams [distinct] of a partition go to the route of this name."""
-        names = [*(one.name for one in self.of(partition)), None]
-        places = (self._place(partition.topic, stream) for stream in streams)
-        return np.array([names[place] == name for place in places], np.bool_)
+        left = np.ones(len(streams), np.bool_)
+        for route in self.of(partition):
+            taken = self._taken(route, streams)
+            if route.name == name:
+                return left & taken
+            left &= ~taken
+        return np.zeros(len(streams), np.bool_)
 
-    def _place_of(self, topic: str, stream: bytes | None) -> int:
-        fitting = self.of(Partition(topic, 0))
-        return next((n for n, route in enumerate(fitting) if route.takes(stream)), len(fitting))
+    def _taken(self, route: Route, streams: Sequence[bytes | None]) -> Bools:
+        """Return which streams [N] a route takes."""
+        return np.fromiter(map(partial(self._takes, route), streams), np.bool_, len(streams))
+
+
+def _place_in(layout: Layout | None) -> Place:
+    """Return where a record names its stream."""
+    if layout is None:
+        return KEY
+    return layout.tags.place if layout.tags and _tag_names(layout.tags) else layout.stream
+
+
+def _tag_names(tags: Tagging) -> bool:
+    """Return whether tags name their stream."""
+    return "stream" in tags.pattern.groupindex
 
 
 def _ids(chunk: Chunk, layout: Layout | None) -> list[bytes | None]:
-    """Return the stream id of each record, as far as it can be told before it is decoded."""
-    if layout is None:
-        return chunk.keys
-    if layout.tags is None or "stream" not in layout.tags.pattern.groupindex:
-        return _column(chunk, layout.stream)
+    """Return the stream id of each record, as far as key and headers tell it."""
+    place = _place_in(layout)
+    column = chunk.headers[place.name] if place.kind == "header" else chunk.keys
+    if layout is None or layout.tags is None or not _tag_names(layout.tags):
+        return column
     match = layout.tags.pattern.fullmatch
-    tags = [(tag or b"").decode(errors="replace") for tag in _column(chunk, layout.tags.place)]
+    tags = [(tag or b"").decode(errors="replace") for tag in column]
     return [found["stream"].encode() if (found := match(tag)) else None for tag in tags]
-
-
-def _column(chunk: Chunk, place: Place) -> list[bytes | None]:
-    return chunk.headers[place.name] if place.kind == "header" else chunk.keys
-
-
-def names_streams_outside(layout: Layout | None) -> bool:
-    """Return whether a record's key or headers tell its stream, so that routes can part them."""
-    if layout is None:
-        return True
-    tagged = layout.tags is not None and "stream" in layout.tags.pattern.groupindex
-    place = layout.tags.place if layout.tags is not None and tagged else layout.stream
-    return place.kind in {"key", "header"}

@@ -116,7 +116,7 @@ class Rig:
         if self.apart:
             other = self.scorer(StubModel(OTHER))
             routes.insert(0, Route((other,), "others", "other", streams=self.apart))
-        return Routes(routes, self.form.layout)
+        return Routes(routes)
 
     def line_up(
         self,

@@ -73,6 +73,12 @@ def test_streams_go_to_models_of_their_own_and_a_kill_changes_nothing(
     assert told[0]["model"] == {"name": "other", "version": version}
 
 
+def flattened(value: bytes) -> bytes:
+    """Return a reading as another producer writes it."""
+    reading = json.loads(value)
+    return json.dumps({"at": reading["ts"], **reading["values"]}).encode()
+
+
 def test_topics_that_fit_a_pattern_are_read_also_those_that_come_later(
     broker: Broker, small_model: Path, tmp_path: Path
 ) -> None:
@@ -80,13 +86,23 @@ def test_topics_that_fit_a_pattern_are_read_also_those_that_come_later(
     mark = topics.readings
     plants = [f"{mark}-plant-{name}" for name in ("north", "south", "west")]
     create_topics(topics.servers, plants[:2], 2)
-    given = {**QUICK, "kafka__topic": f"{mark}-plant-*", "kafka__group": mark}
+    flat = {
+        "name": "west", "topic": plants[2], "model": str(small_model),
+        "input": {"values": "", "time": "at"},
+    }  # fmt: skip
+    given = {
+        **QUICK,
+        "routes": json.dumps([flat]),
+        "kafka__topic": f"{mark}-plant-*",
+        "kafka__group": mark,
+    }
     if isinstance(broker, Tansu):  # it keeps no place for a member's name
         del given["kafka__group_instance_id"]
 
     def write(plant: str, seconds: tuple[int, int]) -> None:
         topics.readings = plant
-        topics.write(story(2, 400, BROKEN)[2 * seconds[0] : 2 * seconds[1]])
+        records = story(2, 400, BROKEN)[2 * seconds[0] : 2 * seconds[1]]
+        topics.write([(k, flattened(v)) for k, v in records] if plant == plants[2] else records)
 
     with Daemon(small_model, topics, tmp_path, **given) as daemon:
         daemon.ready()
@@ -107,5 +123,5 @@ def test_topics_that_fit_a_pattern_are_read_also_those_that_come_later(
         until(lambda: daemon.metric(read) == 2 * 190 + 2 * 400, "the new one is read, too")
         assert daemon.stop() == 0
     told = bodies(topics, topics.alerts, 5)
-    assert {one["source"]["topic"] for one in told} == set(plants)
+    assert {one["source"]["topic"] for one in told} == set(plants)  # the flat one, too
     assert all(statuses[0] == "open" for statuses in lives_of(told).values())

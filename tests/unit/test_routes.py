@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import MemoryBroker, StubModel, manifest
+from fakes import MemoryBroker, Record, StubModel, manifest
 from pydantic import ValidationError
 from rigs import CALM, ONE, OTHER, WILD, ZERO, Rig, write
 
+from detector.equip import equip
 from detector.errors import SettingsRejected
 from detector.mapping import Input, layout_of
+from detector.overrides import Overrides
 from detector.records import Chunk, Partition
-from detector.routed import names_of, routes_of, settings_for
+from detector.routed import headers_for, names_of, routes_of, settings_for
 from detector.routes import Route, Routes
 from detector.scorer import Scorer
 from detector.settings import Settings, fingerprint
@@ -67,11 +69,12 @@ def test_a_share_is_told_by_the_id_alone() -> None:
 
 def test_streams_may_be_named_by_headers_and_tags() -> None:
     header = layout_of(Input.model_validate({"stream": "header:id"}), ())
-    routes = [route("a", streams="a*"), route("")]
-    assert parted(Routes(routes, header), chunk(b"k", b"k", id=[b"b", b"a"])) == {"a": [1], "": [0]}
+    routes = Routes([route("a", streams="a*", layout=header), route("")])
+    assert parted(routes, chunk(b"k", b"k", id=[b"b", b"a"])) == {"a": [1], "": [0]}
     tags = layout_of(Input.model_validate({"tags": {"tag": "key", "period_s": 1}}), ())
     some = chunk(b"a1/flow", b"b/flow", b"nonsense")
-    assert parted(Routes(routes, tags), some) == {"a": [0, 2], "": [1]}
+    routes = Routes([route("a", streams="a*", layout=tags), route("")])
+    assert parted(routes, some) == {"a": [0, 2], "": [1]}
 
 
 def test_each_route_has_state_model_and_topic_of_its_own() -> None:
@@ -181,7 +184,12 @@ def test_a_route_has_the_judge_of_all_with_what_differs() -> None:
         ({"routes": [MOTORS, MOTORS]}, "expected routes of different names, saw motors, motors"),
         (
             {"routes": [{**MOTORS, "judge": {"often": 1}}]},
-            "of the judge, saw often",
+            "settings of judge, saw often",
+        ),
+        ({"routes": [{**MOTORS, "input": {"stream": ".."}}]}, "settings of input, saw stream"),
+        (
+            {"routes": [{**MOTORS, "input": {"registry_url": "http://r"}}]},
+            "the one schema registry",
         ),
         ({"routes": [{**MOTORS, "name": "A b"}]}, "name"),
         ({"shadow": {"route": "motors"}}, "expected the name of a route with a model, saw"),
@@ -193,19 +201,71 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], expected: str) 
 
 
 def test_streams_that_only_the_value_names_are_not_told_apart() -> None:
-    rig, inside = Rig(), {"stream": "device.id"}
+    inside = {"stream": "device.id"}
 
     def make(_: str) -> Scorer:
-        form = rig.form.__class__(("c0", "c1"), layout=layout_of(Input.model_validate(inside), ()))
-        return Scorer(rig.scorer().engine, form)
+        return Rig().scorer()
 
-    with pytest.raises(SettingsRejected, match="expected records to name their stream in the key"):
-        routes_of(settings(routes=[MOTORS]), make)
-    by_topic = {"name": "motors", "topic": "motors", "model": "motors.onnx"}
+    everywhere = settings(routes=[MOTORS], input=inside)
+    there = settings(routes=[MOTORS | {"input": inside}])
+    for given in (everywhere, there):
+        with pytest.raises(SettingsRejected, match="expected records to name their stream in the"):
+            routes_of(given, make)
+    by_topic = {"name": "motors", "topic": "motors", "model": "motors.onnx", "input": inside}
     assert len(routes_of(settings(routes=[by_topic]), make).each) == 2
+
+
+def test_topics_may_be_written_in_ways_of_their_own() -> None:
+    """Two topics, two mappings, one model each: through the loop, as the settings say."""
+    other = Partition("flat", 0)
+    mapping = {
+        "values": "",
+        "time": "at",
+        "stream": "id",
+        "channels": {"c0": "a", "c1": "b"},
+    }
+    flat = {"name": "flat", "topic": "flat", "model": "flat.onnx", "input": mapping}
+    given = settings(routes=[flat], kafka={"topic": "readings,flat"})
+    assert settings_for(given, "").input == given.input
+
+    class Mapped(Rig):
+        def routes(self) -> Routes:
+            def make(name: str) -> Scorer:
+                return equip(
+                    settings_for(given, name), StubModel(self.about), overrides=Overrides()
+                )
+
+            return routes_of(given, make)
+
+    broker = MemoryBroker({ZERO: [], other: []})
+    for n in range(9):
+        at = 1_700_000_000 + n
+        value = 50.0 if n == 8 else 0.0
+        flat_value = json.dumps({"id": "m", "at": at, "a": value, "b": 0}).encode()
+        broker.partitions[other].append(Record(b"k", flat_value))
+        write(broker, [value], b"p")
+    rig = Mapped(broker)
+    rig.finish()
+    bodies = [json.loads(m.value or b"") for m in broker.sent if m.topic == "alerts"]
+    assert {(body["source"]["topic"], body["stream"]) for body in bodies} == {
+        ("readings", "p"), ("flat", "m"),
+    }  # fmt: skip
+    assert not [m for m in broker.sent if m.topic == "dead-letters"]
+    again = Mapped(broker)
+    again.turn()
+    assert again.value("detector_restores_total", outcome="restored") == 2
+
+
+def test_the_headers_of_all_routes_are_asked_for() -> None:
+    by_header = {**MOTORS, "input": {"stream": "header:id"}}
+    given = settings(routes=[by_header], input={"time": "header:at"})
+    assert headers_for(given) == ("at", "id")
 
 
 def test_a_mapped_channel_is_one_of_some_model() -> None:
     given = settings(routes=[MOTORS], input={"channels": {"c7": "x"}})
     with pytest.raises(SettingsRejected, match=r"of a model \(c0, c1\) .* saw c7"):
+        routes_of(given, lambda _: Rig().scorer())
+    given = settings(routes=[{**MOTORS, "input": {"channels": {"c8": "x"}}}])
+    with pytest.raises(SettingsRejected, match="saw c8"):
         routes_of(given, lambda _: Rig().scorer())
