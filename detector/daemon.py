@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import structlog
 
+from detector.artifact import Manifest
 from detector.changelog import KafkaChangelog
 from detector.clock import Clock, SystemClock
 from detector.cluster import Cluster
@@ -32,11 +33,12 @@ from detector.group import Subscription
 from detector.lane import Keeping
 from detector.limit import DeadLetters
 from detector.logs import set_up_logs
+from detector.messages import Topics
 from detector.metrics import Metrics
 from detector.model import StepModel
 from detector.override_recorder import OverrideRecorder
 from detector.overrides import Overrides
-from detector.pipeline import Pipeline, Timing, Topics
+from detector.pipeline import Pipeline, Timing
 from detector.recorder import Recorder
 from detector.records import US_PER_S
 from detector.reload import Reload
@@ -72,8 +74,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
         Refused: If the settings, the model or the state are not ones to start with.
     """
     overrides, schemas = Overrides(), schemas_of(settings.input)
-    unpack = schemas.unpack if schemas else from_json
-    make = partial(equip, overrides=overrides, unpack=unpack)
+    make = partial(equip, overrides=overrides, unpack=schemas.unpack if schemas else from_json)
     reload = Reload(settings, read, make, settings_file(), _tune)  # sees what changes from now
     signal.signal(signal.SIGHUP, lambda *_: reload.hurry())
     routes = _routes(settings, make)
@@ -96,32 +97,32 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     watchdog.start()
     _stop_on_signals(pipeline)
     reload.start(models)
-    log.info(
-        "started",
-        model=models[LAST].manifest.name,
-        version=models[LAST].manifest.version[:12],
-        **({"routes": [one.name for one in settings.routes]} if settings.routes else {}),
-        topic=settings.kafka.topic,
-        group=settings.kafka.group,
-        guarantee=settings.delivery.guarantee,
-        metrics=f"{'https' if settings.http.certfile else 'http'}://{settings.http.host}:{server.port}/metrics",
-    )
+    _log_start(settings, models[LAST].manifest, server.port)
     try:
         pipeline.run()
     except (ConnectionLost, MembershipLost, OutputRefused, DeadLetterLimit) as error:
         return _explain(error)
     finally:
         health.notify("STOPPING=1")
-        reload.close()
-        source.close()
-        sink.close()
-        if changelog is not None:
-            changelog.close()
-        steering.close()
-        server.close()
-        watchdog.close()
+        for one in (reload, source, sink, changelog, steering, server, watchdog):
+            if one is not None:
+                one.close()
     log.info("stopped", why="asked to")
     return 0
+
+
+def _log_start(settings: Settings, manifest: Manifest, port: int) -> None:
+    http = settings.http
+    log.info(
+        "started",
+        model=manifest.name,
+        version=manifest.version[:12],
+        **({"routes": [one.name for one in settings.routes]} if settings.routes else {}),
+        topic=settings.kafka.topic,
+        group=settings.kafka.group,
+        guarantee=settings.delivery.guarantee,
+        metrics=f"{'https' if http.certfile else 'http'}://{http.host}:{port}/metrics",
+    )
 
 
 def keeping_of(settings: Settings) -> Keeping:

@@ -8,7 +8,7 @@ from detector.alerts import Teller
 from detector.batch import ticks
 from detector.budget import UNLIMITED, Limits, Ration
 from detector.flood import Grouping
-from detector.judge import Rules, Verdicts, judge
+from detector.judge import Rules, Tick, Verdicts, judge
 from detector.model import StepModel
 from detector.records import (
     BUDGET,
@@ -22,7 +22,8 @@ from detector.records import (
 )
 from detector.score import Scored, score
 from detector.silence import Silence
-from detector.state import Arena, Docket, Rows
+from detector.slab import Rows
+from detector.state import Arena, Docket
 from detector.summary import Summarist
 from detector.thresholds import Thresholds
 
@@ -85,6 +86,44 @@ class Outcome:
     trace: Trace | None = None
 
 
+@dataclass(slots=True)
+class _Counts:
+    """What came of the ticks so far; see `Outcome`."""
+
+    scored: int = 0
+    restarted: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    scores: list[Floats] = field(default_factory=list)
+    ts_us: list[Ints] = field(default_factory=list)
+
+    def note(self, now: Scored) -> None:
+        """Count a tick."""
+        self.duplicates += now.duplicates
+        self.gaps += now.gaps
+        self.restarted += int(np.count_nonzero(now.restarted))
+        self.scored += len(now.reading)
+        if len(now.reading):
+            self.scores.append(now.step.score.compress(now.warm, axis=0))
+            self.ts_us.append(now.ts_us)
+
+    def of(self, limited: Outcome, readings: int, trace: Trace | None) -> Outcome:
+        """Return the outcome of so many readings, given what is told of them."""
+        return replace(
+            limited,
+            ticks=len(self.ts_us),
+            scored=self.scored,
+            warming=self.scored - sum(map(len, self.scores)),
+            late=readings - self.scored,
+            duplicates=self.duplicates,
+            restarted=self.restarted,
+            gaps=self.gaps,
+            scores=self.scores,
+            ts_us=self.ts_us,
+            trace=trace,
+        )
+
+
 class Engine:
     """Scores and judges readings of one partition at a time, moving its arena's state."""
 
@@ -142,45 +181,27 @@ class Engine:
         teller = Teller(self.model.manifest, arena, partition, readings, rows)
         turns = arena.listen(rows, readings.ts_us, self.silence) if self.silence else []
         alerts = teller.tell_silence(turns)
-        scores, times = list[Floats](), list[Ints]()
-        scored = restarted = duplicates = gaps = 0
+        counts = _Counts()
         for tick in ticks(readings.stream, len(readings.streams)):
             before = arena.take(rows[tick])
             now = score(self.model, readings, tick, before)
-            duplicates += now.duplicates
-            gaps += now.gaps
+            counts.note(now)
             if not len(now.reading):
                 continue
             docket = before.docket if now.kept is None else before.docket.take(now.kept, axis=0)
             rules = levels.of(readings.stream[now.reading]) if levels else self.rules
-            verdicts = self._judge(docket, now, readings, rules)
+            verdicts = judge(_tick(docket, now, readings), rules)
             alerts += teller.tell(now, docket, verdicts, rules.open_level)
             index, x = rows[now.reading], readings.x.take(now.reading, axis=0)
             arena.put(Rows(index, now.step.state, now.pace, verdicts.docket))
             arena.ring.note(index, now.pace["seen"], now.ts_us, x)
-            scores.append(now.step.score.compress(now.warm, axis=0))
-            times.append(now.ts_us)
-            scored += len(now.reading)
-            restarted += int(np.count_nonzero(now.restarted))
             if trace is not None:
                 _note(trace, now, verdicts)
         alerts.sort(key=lambda pair: pair[0])
         manifest, route = self.model.manifest, self.limits.route
         summarist = Summarist(manifest, partition, readings, now_us, route)
         limited = self._limit(arena, alerts, summarist)
-        return replace(
-            limited,
-            ticks=len(times),
-            scored=scored,
-            warming=scored - sum(map(len, scores)),
-            late=len(rows) - scored,
-            duplicates=duplicates,
-            restarted=restarted,
-            gaps=gaps,
-            scores=scores,
-            ts_us=times,
-            trace=trace,
-        )
+        return counts.of(limited, len(rows), trace)
 
     def _limit(
         self, arena: Arena, alerts: list[tuple[int, Alert]], summarist: Summarist
@@ -201,19 +222,6 @@ class Engine:
         withheld = opened - told - grouping.joined
         return Outcome(ration.told, frozenset(moved), withheld, grouping.joined)
 
-    def _judge(self, docket: Docket, now: Scored, readings: Readings, rules: Rules) -> Verdicts:
-        return judge(
-            docket,
-            now.step.score,
-            now.ts_us,
-            readings.offset[now.reading],
-            seen=now.pace["seen"],
-            warm=now.warm,
-            restarted=now.restarted,
-            residual=now.step.residual,
-            rules=rules,
-        )
-
     def _empty_trace(self, n: int) -> Trace:
         channels, kinds = len(self.model.manifest.channels), len(self.model.manifest.kinds)
         return Trace(
@@ -224,6 +232,13 @@ class Engine:
             residual=np.full((n, channels), np.nan, np.float32),
             alerting=np.zeros((n, kinds), np.bool_),
         )
+
+
+def _tick(docket: Docket, now: Scored, readings: Readings) -> Tick:
+    """Return what a tick is judged by, once it is scored."""
+    offset, seen = readings.offset[now.reading], now.pace["seen"]
+    step = now.step
+    return Tick(docket, step.score, now.ts_us, offset, seen, now.warm, now.restarted, step.residual)
 
 
 def _note(trace: Trace, now: Scored, verdicts: Verdicts) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.layout import Tagging
-from detector.records import Ints, Readings, Samples
-from detector.state import Arena, Rows
+from detector.records import Floats, Ints, Readings
+from detector.slab import Rows
+from detector.state import Arena
 
 NEVER = 0  # microseconds since the epoch: no sample is as old as that
 
@@ -29,6 +30,27 @@ class Joined:
     readings: Readings
     late: int
     duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Values of one channel each, as columns, in the order they were read.
+
+    Attributes:
+        streams: The distinct stream ids, as bytes.
+        stream: [N] int64, index into `streams`.
+        channel: [N] int64, index into the model's channels.
+        ts_us: [N] int64, event time.
+        value: [N] float32, engineering units, NaN where it is said to be missing.
+        offset: [N] int64, offset of the record that carried the value.
+    """
+
+    streams: list[bytes]
+    stream: Ints
+    channel: Ints
+    ts_us: Ints
+    value: Floats
+    offset: Ints
 
 
 def new_tags(channels: int) -> Arena:

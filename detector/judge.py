@@ -121,21 +121,11 @@ class Verdicts:
     closed: Bools
 
 
-def judge(  # noqa: PLR0913 - a tick's columns
-    docket: Docket,
-    score: Floats,
-    ts_us: Ints,
-    offset: Ints,
-    *,
-    seen: Ints,
-    warm: Bools,
-    restarted: Bools,
-    residual: Floats,
-    rules: Rules,
-) -> Verdicts:
-    """Judge one tick.
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick is judged by.
 
-    Args:
+    Attributes:
         docket: [B, K] what the judge remembers of these streams. Not modified.
         score: [B, K].
         ts_us: [B] event times.
@@ -144,11 +134,34 @@ def judge(  # noqa: PLR0913 - a tick's columns
         warm: [B] past warm-up; others never open an alert.
         restarted: [B] the stream starts afresh: what was open closes, its story is lost.
         residual: [B, C] in standard deviations.
-        rules: When to open and close.
-
-    Returns:
-        The verdicts; with `docket` itself where nothing changes, which is nearly always.
     """
+
+    docket: Docket
+    score: Floats
+    ts_us: Ints
+    offset: Ints
+    seen: Ints
+    warm: Bools
+    restarted: Bools
+    residual: Floats
+
+    def only(self, rows: Ints) -> "Tick":
+        """Return that of some of its streams."""
+        return Tick(
+            self.docket.take(rows, axis=0),
+            self.score[rows],
+            self.ts_us[rows],
+            self.offset[rows],
+            self.seen[rows],
+            self.warm[rows],
+            self.restarted[rows],
+            self.residual[rows],
+        )
+
+
+def judge(tick: Tick, rules: Rules) -> Verdicts:
+    """Judge one tick; return with its own docket where nothing changes, which is nearly always."""
+    docket, score, warm, restarted = tick.docket, tick.score, tick.warm, tick.restarted
     # The bar only raises the level: it is asked where the level alone is exceeded.
     stirred = (score > rules.open_level) & warm[:, None]
     stirred |= docket["open"]
@@ -158,17 +171,7 @@ def judge(  # noqa: PLR0913 - a tick's columns
         nothing = np.zeros(score.shape, np.bool_)
         return Verdicts(docket, nothing, nothing, nothing)
     rows = np.flatnonzero(stirred.any(axis=1))
-    moved = _move(
-        docket.take(rows, axis=0),
-        score[rows],
-        ts_us[rows],
-        offset[rows],
-        seen=seen[rows],
-        warm=warm[rows],
-        restarted=restarted[rows],
-        residual=residual[rows],
-        rules=_of(rules, rows),
-    )
+    moved = _move(tick.only(rows), _of(rules, rows))
     after = raw(docket).copy()
     after[rows] = raw(moved.docket)
     opened, escalated, closed = np.zeros((3, *score.shape), np.bool_)
@@ -189,23 +192,13 @@ def _of(rules: Rules, rows: Ints) -> Rules:
     )
 
 
-def _move(  # noqa: PLR0913 - a tick's columns
-    docket: Docket,
-    score: Floats,
-    ts_us: Ints,
-    offset: Ints,
-    *,
-    seen: Ints,
-    warm: Bools,
-    restarted: Bools,
-    residual: Floats,
-    rules: Rules,
-) -> Verdicts:
+def _move(tick: Tick, rules: Rules) -> Verdicts:
     """Judge those of a tick's streams that are, or may be, near or in an alert; see `judge`."""
+    docket, score, seen, restarted = tick.docket, tick.score, tick.seen, tick.restarted
     lifted = docket["bar"] * ~restarted[:, None]
-    over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & warm[:, None]
+    over = (score > rules.open_level + _bar(lifted, docket["barred_at"], seen)) & tick.warm[:, None]
     after = raw(docket).copy().view(docket.dtype)
-    ts, at = ts_us[:, None], offset[:, None]
+    ts, at = tick.ts_us[:, None], tick.offset[:, None]
     was_open = docket["open"]
     lost = was_open & restarted[:, None]
 
@@ -222,7 +215,7 @@ def _move(  # noqa: PLR0913 - a tick's columns
     closed = lost | (was_open & (calm >= rules.close_after))
     still = (was_open | opened) & ~closed
     lasting = ts - after["since_us"] >= rules.lasting_us
-    severity = _severity(after["peak"], residual, lasting, rules).clip(max=rules.at_most)
+    severity = _severity(after["peak"], tick.residual, lasting, rules).clip(max=rules.at_most)
     severity = still * np.maximum(severity, was_open * docket["severity"])
     # What is told is told: the next alert's readings, and so its id, begin after this one's.
     after["run"] = np.where(closed & ~lost, 0, run)

@@ -1,5 +1,6 @@
 """Alerts, dead letters and scores as Kafka records. Pure."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -19,6 +20,16 @@ DEAD_LETTER_KEY_BYTES = 100_000
 HEADER_BYTES = 4096  # of one that a mapping asks for; a longer one is left out
 
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where what is said goes; no scores, or alerts of a shadow, where their topic is None."""
+
+    alerts: str
+    dead_letters: str
+    scores: str | None = None
+    shadow: str | None = None
 
 
 def rfc3339(ts_us: int) -> str:

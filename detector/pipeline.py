@@ -10,7 +10,7 @@ from detector.delivery import Delivery
 from detector.errors import Displaced, MembershipLost
 from detector.lane import Keeping, Lane
 from detector.limit import DeadLetters
-from detector.messages import alert_message, dead_letter, score_messages
+from detector.messages import Topics, alert_message, dead_letter, score_messages
 from detector.ownership import LOAD_TIMEOUT_S, Ownership
 from detector.partitions import Held
 from detector.patience import Patience
@@ -23,16 +23,6 @@ from detector.steering import Steering
 from detector.successions import Outside, Successions
 
 RELIEF_S = 1.0  # between two evictions while there are too many streams
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """Where what is said goes; no scores, or alerts of a shadow, where their topic is None."""
-
-    alerts: str
-    dead_letters: str
-    scores: str | None = None
-    shadow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,27 +149,6 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Values of one channel each, as columns, in the order they were read.
-
-    Attributes:
-        streams: The distinct stream ids, as bytes.
-        stream: [N] int64, index into `streams`.
-        channel: [N] int64, index into the model's channels.
-        ts_us: [N] int64, event time.
-        value: [N] float32, engineering units, NaN where it is said to be missing.
-        offset: [N] int64, offset of the record that carried the value.
-    """
-
-    streams: list[bytes]
-    stream: Ints
-    channel: Ints
-    ts_us: Ints
-    value: Floats
-    offset: Ints
-
-
-@dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record that cannot be scored.
 

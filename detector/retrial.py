@@ -7,7 +7,7 @@ import numpy as np
 
 from detector.artifact import Manifest
 from detector.batch import ticks
-from detector.judge import Rules, judge
+from detector.judge import Rules, Tick, judge
 from detector.records import US_PER_S, Readings
 from detector.slab import grown
 from detector.state import DOCKET, NEVER_US, PACE
@@ -94,16 +94,18 @@ class Retrial:
             restarted = pace["last_us"] < ts_us - gap_us
             seen = np.where(restarted, 0, pace["seen"]) + 1
             verdicts = judge(
-                self._docket[row],
-                np.tile(scored.x[tick], self._settings),
-                ts_us,
-                scored.offset[tick],
-                seen=seen,
-                warm=seen > self._manifest.warm_up,
-                restarted=restarted,
-                # Only what opens matters here, not how severe it is.
-                residual=np.zeros((len(tick), 1), np.float32),
-                rules=self._rules,
+                Tick(
+                    self._docket[row],
+                    np.tile(scored.x[tick], self._settings),
+                    ts_us,
+                    scored.offset[tick],
+                    seen=seen,
+                    warm=seen > self._manifest.warm_up,
+                    restarted=restarted,
+                    # Only what opens matters here, not how severe it is.
+                    residual=np.zeros((len(tick), 1), np.float32),
+                ),
+                self._rules,
             )
             pace["last_us"], pace["seen"] = ts_us, seen
             self._pace[row], self._docket[row] = pace, verdicts.docket

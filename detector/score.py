@@ -6,7 +6,8 @@ import numpy as np
 
 from detector.model import StepModel
 from detector.records import US_PER_S, Bools, Ints, Readings, Step
-from detector.state import NEVER_US, Pace, Rows
+from detector.slab import Rows
+from detector.state import NEVER_US, Pace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""Rows of streams side by side, as they are written to the changelog."""
+"""Rows of streams: those of a tick, and those that are written to the changelog together."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.records import Floats
+from detector.records import Floats, Ints
 from detector.ring import RING_BYTES
 from detector.silence import Watched
 
@@ -14,6 +14,23 @@ MOST_SLAB_ROWS = 64  # few enough that one busy stream costs little, many enough
 # A broker takes messages of 1 MiB unless told otherwise; a slab and its stream ids must fit.
 SLAB_BYTES = 900_000
 STREAM_BYTES = 4096  # the longest id that settings allow
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Copies of the rows of B streams.
+
+    Attributes:
+        index: [B] int64, their numbers.
+        model: [B, S] float32.
+        pace: [B] state.PACE.
+        docket: [B, K] state.DOCKET.
+    """
+
+    index: Ints
+    model: Floats
+    pace: npt.NDArray[np.void]
+    docket: npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)

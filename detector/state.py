@@ -1,17 +1,16 @@
 """What every stream of one partition leaves behind for its next reading."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.arrays import raw
 from detector.budget import Key, Tally
-from detector.records import Floats, Ints
+from detector.records import Ints
 from detector.ring import Ring, reading_bytes
 from detector.silence import WATCH, Clock, Silence, Turn, Watched, follow
-from detector.slab import Slab, grown, slab_rows
+from detector.slab import Rows, Slab, grown, slab_rows
 
 NEVER_US = np.iinfo(np.int64).min
 
@@ -36,23 +35,6 @@ DOCKET = np.dtype(
 
 Pace = npt.NDArray[np.void]
 Docket = npt.NDArray[np.void]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Copies of the rows of B streams.
-
-    Attributes:
-        index: [B] int64, their numbers.
-        model: [B, S] float32.
-        pace: [B].
-        docket: [B, K].
-    """
-
-    index: Ints
-    model: Floats
-    pace: Pace
-    docket: Docket
 
 
 class Arena:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.join import join
+from detector.join import Samples, join
 from detector.layout import Layout, Tagging
 from detector.mapped import (
     NUMBERS,
@@ -26,7 +26,7 @@ from detector.mapped import (
     unpack,
 )
 from detector.paths import MISSING, column, write_path
-from detector.records import BadRecord, Chunk, Doubles, Floats, Ints, Samples
+from detector.records import BadRecord, Chunk, Doubles, Floats, Ints
 from detector.state import Arena
 from detector.validate import Decoded, Faults, Format, check_times, encode_streams, flag
 

@@ -25,11 +25,12 @@ from detector.expose import Health
 from detector.judge import rules
 from detector.lane import Keeping
 from detector.limit import DeadLetters
+from detector.messages import Topics
 from detector.metrics import Metrics
 from detector.model import StepModel
 from detector.override_recorder import OverrideRecorder
 from detector.overrides import Overrides
-from detector.pipeline import Pipeline, Timing, Topics
+from detector.pipeline import Pipeline, Timing
 from detector.recorder import Recorder
 from detector.records import Partition
 from detector.routes import Route, Routes

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from detector.artifact import Manifest
-from detector.judge import judge, rules
+from detector.judge import Tick, judge, rules
 from detector.records import Bools, Floats, Ints
 from detector.retrial import side_by_side
 from detector.state import DOCKET
@@ -63,17 +63,17 @@ def rejudge(
     for n in range(int(lengths[0])):
         alive = int(np.searchsorted(-lengths, -n))
         row = first[:alive] + n
-        docket[:alive] = judge(
+        tick = Tick(
             docket[:alive],
             np.tile(score[row], len(rates)),
             ts_us[row],
             row,
-            seen=seen[row],
-            warm=warm[row],
-            restarted=restarted[row],
-            residual=nothing[:alive],  # only what is open matters here, not how severe it is
-            rules=several,
-        ).docket
+            seen[row],
+            warm[row],
+            restarted[row],
+            nothing[:alive],  # only what is open matters here, not how severe it is
+        )
+        docket[:alive] = judge(tick, several).docket
         open_now[row] = docket[:alive]["open"]
     by_rate = open_now.reshape(len(ts_us), len(rates), kinds)
     said = {int(i): slice(at, at + n) for i, at, n in zip(longest, first, lengths, strict=True)}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from fakes import MemoryBroker, Record, manifest
@@ -14,7 +15,7 @@ from rigs import DEPTH, KEEPING, ONE, ZERO, Rig
 from detector.budget import Limits
 from detector.errors import MembershipLost
 from detector.mapping import Input, form_of
-from detector.pipeline import Topics
+from detector.messages import Topics
 from detector.records import US_PER_S, Partition
 from detector.restore import Kept, resume
 from detector.silence import Silence
@@ -99,6 +100,24 @@ intervals = st.sampled_from([0.0, 30.0])
 limits = st.sampled_from([ALONE, TOGETHER])
 
 
+def played(
+    calm: MemoryBroker,
+    rough: MemoryBroker,
+    fates: list[tuple[int, str]],
+    max_poll_records: int,
+    checkpoint_s: float,
+    **how: Any,
+) -> tuple[Rig, Rig]:
+    """Play one story undisturbed and once more with misfortunes; return the last rig of each."""
+    undisturbed = Rig(calm, TOPICS, **{**how, "guarantee": "exactly_once"})
+    undisturbed.finish()
+    keeping = replace(KEEPING, interval_s=checkpoint_s)
+    rough.on_operation = Fate(rough, list(fates))
+    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping, **how))
+    assert rough.committed == calm.committed
+    return undisturbed, last
+
+
 @given(story, misfortunes, polls, intervals, limits)
 @settings(deadline=None, max_examples=300)
 def test_exactly_once_means_that_nobody_can_tell(
@@ -109,16 +128,10 @@ def test_exactly_once_means_that_nobody_can_tell(
     bounds: Limits,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    undisturbed = Rig(calm, TOPICS, silence=SILENCE, limits=bounds)
-    undisturbed.finish()
-    keeping = replace(KEEPING, interval_s=checkpoint_s)
-    rough.on_operation = Fate(rough, list(fates))
-    *_, last = lives(
-        rough,
-        Rig(rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, limits=bounds),
+    undisturbed, last = played(
+        calm, rough, fates, max_poll_records, checkpoint_s, silence=SILENCE, limits=bounds
     )
     assert said(rough) == said(calm)
-    assert rough.committed == calm.committed
     for partition in (ZERO, ONE):
         assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
 
@@ -138,16 +151,9 @@ def test_nobody_can_tell_of_streams_with_a_model_of_their_own_either(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS, silence=SILENCE, limits=TOGETHER, apart="a*").finish()
-    keeping = replace(KEEPING, interval_s=checkpoint_s)
-    rough.on_operation = Fate(rough, list(fates))
-    first = Rig(
-        rough, TOPICS, max_poll_records, keeping=keeping, silence=SILENCE, limits=TOGETHER,
-        apart="a*",
-    )  # fmt: skip
-    list(lives(rough, first))
+    how = {"silence": SILENCE, "limits": TOGETHER, "apart": "a*"}
+    played(calm, rough, fates, max_poll_records, checkpoint_s, **how)
     assert said(rough) == said(calm)
-    assert rough.committed == calm.committed
 
 
 def long_broker_of(drawn: list[tuple[int, Partition, float | str]]) -> MemoryBroker:
@@ -173,13 +179,8 @@ def test_nobody_can_tell_of_joined_readings_either(
 ) -> None:
     form = form_of(manifest(), Input.model_validate({"tags": {how: 2.0, "carry_s": 3.0}}))
     calm, rough = long_broker_of(drawn), long_broker_of(drawn)
-    undisturbed = Rig(calm, TOPICS, form=form)
-    undisturbed.finish()
-    keeping = replace(KEEPING, interval_s=checkpoint_s)
-    rough.on_operation = Fate(rough, list(fates))
-    *_, last = lives(rough, Rig(rough, TOPICS, max_poll_records, keeping=keeping, form=form))
+    undisturbed, last = played(calm, rough, fates, max_poll_records, checkpoint_s, form=form)
     assert said(rough) == said(calm)
-    assert rough.committed == calm.committed
     for partition in (ZERO, ONE):
         assert_same(kept(rough, last, partition), kept(calm, undisturbed, partition))
 
@@ -193,21 +194,9 @@ def test_at_least_once_may_repeat_but_never_loses(
     checkpoint_s: float,
 ) -> None:
     calm, rough = broker_of(drawn), broker_of(drawn)
-    Rig(calm, TOPICS, silence=SILENCE, limits=TOGETHER).finish()
-    keeping = replace(KEEPING, interval_s=checkpoint_s)
-    rough.on_operation = Fate(rough, list(fates))
-    first = Rig(
-        rough,
-        TOPICS,
-        max_poll_records,
-        guarantee="at_least_once",
-        keeping=keeping,
-        silence=SILENCE,
-        limits=TOGETHER,
-    )
-    list(lives(rough, first))
+    how = {"guarantee": "at_least_once", "silence": SILENCE, "limits": TOGETHER}
+    played(calm, rough, fates, max_poll_records, checkpoint_s, **how)
     assert set(said(rough)) == set(said(calm))
-    assert rough.committed == calm.committed
 
 
 def test_the_stories_have_streams_that_fall_silent() -> None:

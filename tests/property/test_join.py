@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs import Rig
 
-from detector.join import join, new_tags
+from detector.join import Samples, join, new_tags
 from detector.lane import Keeping, Lane
 from detector.layout import Tagging, parse_place
-from detector.records import Bounds, Partition, Readings, Samples
+from detector.records import Bounds, Partition, Readings
 
 CHANNELS = 2  # those of the fakes' model
 BEGAN_US = 1_700_000_000_000_000

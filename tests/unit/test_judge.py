@@ -9,7 +9,7 @@ from fakes import manifest
 
 from detector.artifact import Calibration
 from detector.equip import rules_of
-from detector.judge import CRITICAL, HABIT, HABIT_READINGS, Rules, Verdicts, judge, rules
+from detector.judge import CRITICAL, HABIT, HABIT_READINGS, Rules, Tick, Verdicts, judge, rules
 from detector.records import US_PER_S, Floats
 from detector.state import DOCKET, Docket
 from detector.telling import Judge
@@ -52,15 +52,17 @@ def stories(
         seen = 1 if t in restarts else seen + 1
         docket.flags.writeable = False  # whoever modifies it fails
         verdicts = judge(
-            docket,
-            levels(*row)[None],
-            np.array([t * US_PER_S]),
-            np.array([100 + t]),
-            seen=np.array([seen]),
-            warm=np.array([t >= warm_from]),
-            restarted=np.array([t in restarts]),
-            residual=np.array([residual], np.float32),
-            rules=rules,
+            Tick(
+                docket,
+                levels(*row)[None],
+                np.array([t * US_PER_S]),
+                np.array([100 + t]),
+                seen=np.array([seen]),
+                warm=np.array([t >= warm_from]),
+                restarted=np.array([t in restarts]),
+                residual=np.array([residual], np.float32),
+            ),
+            rules,
         )
         docket = verdicts.docket
         moves = np.concatenate([verdicts.opened, verdicts.escalated, verdicts.closed])  # [3, K]
@@ -102,15 +104,10 @@ def test_nothing_out_of_the_ordinary_changes_nothing() -> None:
     no = np.zeros(2, np.bool_)
     scores, times = np.full((2, 1), 2, np.float32), np.array([1, 2])
     verdicts = judge(
-        docket,
-        scores,
-        times,
-        times,
-        seen=times,
-        warm=~no,
-        restarted=no,
-        residual=NOTHING[:2],
-        rules=RULES,
+        Tick(
+            docket, scores, times, times, seen=times, warm=~no, restarted=no, residual=NOTHING[:2]
+        ),
+        RULES,
     )
     assert verdicts.docket is docket
     assert not (verdicts.opened | verdicts.escalated | verdicts.closed).any()
@@ -295,15 +292,17 @@ def test_each_stream_of_a_tick_has_a_story_of_its_own() -> None:
     docket = np.concatenate([stories([[s] for s in run])[1] for run in ([4, 4], [4], [0])])[:, None]
     yes = np.ones(3, np.bool_)
     verdicts = judge(
-        docket,
-        np.array([[10], [4], [4]], np.float32),
-        np.full(3, 9 * US_PER_S),
-        np.arange(3),
-        seen=np.full(3, 9),
-        warm=yes,
-        restarted=~yes,
-        residual=NOTHING[:3],
-        rules=RULES,
+        Tick(
+            docket,
+            np.array([[10], [4], [4]], np.float32),
+            np.full(3, 9 * US_PER_S),
+            np.arange(3),
+            seen=np.full(3, 9),
+            warm=yes,
+            restarted=~yes,
+            residual=NOTHING[:3],
+        ),
+        RULES,
     )
     assert verdicts.escalated[:, 0].tolist() == [True, False, False]
     assert verdicts.opened[:, 0].tolist() == [False, True, False]
@@ -313,15 +312,17 @@ def test_each_stream_of_a_tick_has_a_story_of_its_own() -> None:
 def tick(docket: Docket, scores: Floats, t: int, seen: int, *, restarted: bool) -> Verdicts:
     every = np.ones(len(scores), np.int64)
     return judge(
-        docket,
-        scores,
-        t * US_PER_S * every,
-        t * every,
-        seen=seen * every,
-        warm=every > 0,
-        restarted=np.full(len(scores), restarted),
-        residual=NOTHING[: len(scores)],
-        rules=HASTY,
+        Tick(
+            docket,
+            scores,
+            t * US_PER_S * every,
+            t * every,
+            seen=seen * every,
+            warm=every > 0,
+            restarted=np.full(len(scores), restarted),
+            residual=NOTHING[: len(scores)],
+        ),
+        HASTY,
     )
 
 

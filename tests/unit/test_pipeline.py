@@ -10,7 +10,7 @@ from detector.delivery import ExactlyOnce
 from detector.errors import ConnectionLost, DeadLetterLimit, Displaced, MembershipLost
 from detector.lane import Keeping
 from detector.limit import DeadLetters
-from detector.pipeline import Topics
+from detector.messages import Topics
 from detector.records import Partition, Polled
 from detector.scorer import Scorer
 from detector.validate import Format

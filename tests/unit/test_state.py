@@ -6,8 +6,8 @@ import pytest
 from detector.records import US_PER_S
 from detector.ring import RING_BYTES
 from detector.silence import Silence
-from detector.slab import MOST_SLAB_ROWS, STREAM_BYTES, slab_rows
-from detector.state import NEVER_US, Arena, Rows, row_bytes
+from detector.slab import MOST_SLAB_ROWS, STREAM_BYTES, Rows, slab_rows
+from detector.state import NEVER_US, Arena, row_bytes
 
 WIDTH, KINDS = 4, 2
 

@@ -11,7 +11,7 @@ from rigs import CALM, ONE, WILD, ZERO, Rig, ids, write
 from detector.budget import Limits
 from detector.errors import ConnectionLost
 from detector.mapping import Input, form_of
-from detector.pipeline import Topics
+from detector.messages import Topics
 from detector.records import Floats, Step
 from detector.restore import Kept, resume
 from detector.silence import Silence
