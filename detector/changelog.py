@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from detector.clock import Clock
 from detector.cluster import Cluster, client_options
 from detector.inputs import Inputs
-from detector.topics import connection_lost, ensure_changelog, probe
+from detector.topics import connection_lost, ensure_changelog, position_of, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -181,8 +181,8 @@ class KafkaChangelog:
         highwater = self._consumer.highwater(tp)
         if highwater is None:
             return None
-        position = self._consumer.position(tp, timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
-        return int(max(self._ends[number], highwater) - position)
+        position = position_of(self._consumer, tp, int(ANSWER_TIMEOUT_S * 1000))
+        return int(max(self._ends[number], highwater)) - position
 
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(self._topic, number) for number in self._ends])

@@ -7,7 +7,7 @@ import numpy as np
 
 from detector.clock import Clock
 from detector.errors import ConnectionLost, Displaced, MembershipLost
-from detector.group import ANSWER_MS, Growth, Moves, Subscription
+from detector.group import ANSWER_MS, Growth, Moves, Subscription, persevere
 from detector.records import Bounds, Chunk, Partition, Polled
 from detector.topics import connection_lost, probe
 
@@ -60,6 +60,7 @@ class KafkaSource:
         fetched: dict[Any, list[Any]] = {}
         try:
             self._look_for_partitions()  # first: an error after the poll would lose its records
+            persevere(consumer)
             fetched = consumer.poll(timeout_ms=int(timeout_s * 1000))
             if fetched:
                 self._asked_s = self._clock.monotonic_s()

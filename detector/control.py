@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from detector.cluster import Cluster, client_options
-from detector.topics import connection_lost, ensure_control, probe
+from detector.topics import connection_lost, ensure_control, position_of, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -63,7 +63,7 @@ class KafkaControl:
             consumer = self._consumer or self._connect()
             fetched = consumer.poll(timeout_ms=int(timeout_s * 1000))
             records = [(record.key, record.value) for record in fetched.get(self._place, [])]
-            self._next = int(consumer.position(self._place, timeout_ms=ANSWER_TIMEOUT_MS))
+            self._next = position_of(consumer, self._place, ANSWER_TIMEOUT_MS)
             end = consumer.highwater(self._place)
         except KafkaError as error:
             self.close()  # its thread may raise the same for ever

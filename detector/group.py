@@ -75,6 +75,18 @@ class Subscription:
         }
 
 
+def persevere(consumer: Any) -> None:  # noqa: ANN401 - the client ships no types
+    """Let the next poll wait for a join that an earlier one has begun.
+
+    When topics or partitions have changed the client joins anew, and takes what it has sent for
+    joined: a poll that ends before the group answers is not followed by one that waits for it.
+    Without heartbeats the group then drops the member, and nobody notices.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 - there is no public way
+    if coordinator.rejoining:
+        coordinator.request_rejoin()
+
+
 class Moves(ConsumerRebalanceListener):  # type: ignore[misc]  # the client is untyped
     """Notes what moved; it runs on the client's thread, inside our poll."""
 

@@ -14,7 +14,7 @@ from detector.consumer import chunk_of
 from detector.errors import ConnectionLost, SettingsRejected
 from detector.records import Chunk, Partition, Readings
 from detector.schemas import Schemas
-from detector.topics import connection_lost, probe
+from detector.topics import connection_lost, position_of, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -130,7 +130,7 @@ def read(origin: Origin, stretch: Stretch) -> Iterator[Chunk]:
             consumer.assign([tp])
             consumer.seek(tp, stretch.start)
             heard_s = time.monotonic()
-            while consumer.position(tp, timeout_ms=ANSWER_MS) < stretch.stop:
+            while position_of(consumer, tp, ANSWER_MS) < stretch.stop:
                 records = consumer.poll(POLL_MS, max_records=POLL_RECORDS).get(tp, [])
                 if records:
                     heard_s = time.monotonic()

@@ -7,7 +7,7 @@ from detector.clock import Clock
 from detector.cluster import Cluster, client_options
 from detector.consumer import chunk_of
 from detector.records import Chunk, Partition
-from detector.topics import connection_lost, probe
+from detector.topics import connection_lost, position_of, probe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
@@ -77,6 +77,6 @@ def _read(
         for tp, records in consumer.poll(timeout_ms=int(POLL_S * 1000)).items():
             room = most - sum(map(len, seen.values()))
             seen.setdefault(tp, []).extend(records[:room])
-        if seen and all(consumer.position(tp, timeout_ms=ANSWER_MS) >= ends[tp] for tp in parts):
+        if seen and all(position_of(consumer, tp, ANSWER_MS) >= ends[tp] for tp in parts):
             break
     return seen

@@ -13,7 +13,7 @@ from detector.inputs import Inputs
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own, on import
     from kafka import KafkaAdminClient  # type: ignore[import-untyped]
-    from kafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError  # type: ignore[import-untyped]
 
 
 PROBE_S = 3.0
@@ -147,6 +147,19 @@ def ensure_control(bootstrap_servers: str | Cluster, topic: str) -> None:
         pass  # another replica was faster
     except KafkaError as error:
         raise connection_lost(bootstrap_servers, error) from error
+
+
+def position_of(consumer: Any, tp: Any, timeout_ms: int) -> int:  # noqa: ANN401 - the client ships no types
+    """Return the offset of a partition's next record.
+
+    Raises:
+        KafkaError: If the broker does not tell in time; the client itself then says None.
+    """
+    position = consumer.position(tp, timeout_ms=timeout_ms)
+    if position is None:
+        msg = f"no position of {tp} within {timeout_ms} ms"
+        raise KafkaTimeoutError(msg)
+    return int(position)
 
 
 def _admin(bootstrap_servers: str | Cluster) -> Any:  # noqa: ANN401 - the client ships no types

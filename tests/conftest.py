@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import torch
 from brokers import ApacheKafka, Broker, Tansu
 from small_model import train_small
@@ -13,6 +14,13 @@ from small_model import train_small
 torch.set_num_threads(1)  # as the command line does
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Let no test say its lines where an earlier one, which ran a command, has put them."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

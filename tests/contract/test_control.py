@@ -139,6 +139,26 @@ def test_it_makes_its_topic_compacted(apache_kafka: ApacheKafka) -> None:
     assert "compact" in str(seen)
 
 
+def test_a_position_that_is_not_told_in_time_is_a_lost_connection() -> None:
+    class Silent:
+        closed = False
+
+        def poll(self, timeout_ms: int) -> dict[object, object]:
+            return {}
+
+        def position(self, place: object, timeout_ms: int) -> None:
+            return None
+
+        def close(self, **_: object) -> None:
+            self.closed = True
+
+    control, consumer = KafkaControl("127.0.0.1:1", "control"), Silent()
+    control._consumer = consumer
+    with pytest.raises(ConnectionLost, match="no position of"):
+        control.read(0.1)
+    assert consumer.closed
+
+
 def test_a_broker_that_is_away_is_a_lost_connection() -> None:
     control = KafkaControl("127.0.0.1:1", "control")
     with pytest.raises(ConnectionLost, match="expected Kafka at"):

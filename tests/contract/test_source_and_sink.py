@@ -1,18 +1,22 @@
 """One suite for every source and sink: in memory, on Tansu, on Apache Kafka."""
 
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
-from brokers import ApacheKafka, Broker
+from brokers import ApacheKafka, Broker, Tansu
 from fakes import MemoryBroker, MemorySink, MemorySource, Record
 
+from detector import group
 from detector.clock import SystemClock
 from detector.consumer import KafkaSource
 from detector.emit import OUTSTANDING, KafkaSink, Sink
+from detector.errors import ConnectionLost
 from detector.group import Subscription
 from detector.records import Chunk, Message, Partition, Polled
 from detector.source import Source
@@ -102,6 +106,31 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     yield made
     for member in made.members:
         member.close()
+
+
+def test_a_join_that_outlasts_a_poll_is_waited_for(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that comes makes the client join anew; a poll is over before the group answers."""
+    monkeypatch.setattr(group, "NEW_TOPICS_MS", 2000)
+    mark = uuid.uuid4().hex[:8]
+    poll_s = 0.2 if isinstance(broker, Tansu) else 0.01  # it takes three seconds; and some ms
+    create_topics(broker.bootstrap_servers, [f"{mark}-a"], 1)
+    subscription = Subscription(
+        broker.bootstrap_servers, f"{mark}-*", mark, 5000, poll_s, session_timeout_s=6
+    )
+    source, held = KafkaSource(subscription, SystemClock()), set[str]()
+    try:
+        deadline = time.monotonic() + 90
+        while held != {f"{mark}-a", f"{mark}-b"}:
+            assert time.monotonic() < deadline, held
+            with suppress(ConnectionLost):  # as long as no topic is known
+                came = {partition.topic for partition in source.poll().assigned}
+                if came and not held:
+                    create_topics(broker.bootstrap_servers, [f"{mark}-b"], 1)
+                held |= came
+    finally:
+        source.close()
 
 
 def polls(source: Source, enough: Callable[[list[Polled]], bool]) -> list[Polled]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from brokers import Broker, Tansu
 from daemons import BEGAN_S, Daemon, Topics, story, until
+from proxy import Proxy
 from registries import Apicurio, avro, framed
 
 from detector.check import check
@@ -135,32 +136,27 @@ def test_a_registry_that_is_away_is_waited_for(
 ) -> None:
     topics = Topics(tansu.bootstrap_servers, partitions=1).create()
     records = story(1, 30)
-    registry.stop()
-    registry.start()
-    number = registry.register(f"{topics.readings}-value", FIRST)  # the first, also later
+    number = registry.register(f"{topics.readings}-value", FIRST)
     written = [(key, framed(number, in_avro(value, FIRST))) for key, value in records]
-    registry.stop()
-    try:
-        with Daemon(
-            small_model, topics, tmp_path, input__registry_url=registry.url, **AVRO
-        ) as daemon:
-            daemon.ready()  # nothing needs it yet
-            topics.write(written)
-            until(lambda: daemon.metric("detector_registry_errors_total") >= 3, "it asks again")
-            assert daemon.get("/readyz") == (503, "the schema registry does not answer\n")
-            assert daemon.get("/livez")[0] == 200
-            assert daemon.metric("detector_broker_connected") == 1
-            assert daemon.metric("detector_records_total") == 0
-            assert daemon.said.count("schema registry away") == 1
-            registry.start()  # with nothing in it
-            assert registry.register(f"{topics.readings}-value", FIRST) == number
-            until(lambda: daemon.metric("detector_readings_total") == 30, "all scored")
-            assert daemon.ready().said.count("schema registry answers") == 1
-            assert daemon.metric("detector_dead_letters_total") == 0
-            assert daemon.stop() == 0
-    finally:
-        if not registry.answers():
-            registry.start()
+    wire = Proxy()
+    wire.forward(registry.port)
+    wire.cut()
+    url = registry.url.replace(str(registry.port), str(wire.port))
+    with Daemon(small_model, topics, tmp_path, input__registry_url=url, **AVRO) as daemon:
+        daemon.ready()  # nothing needs it yet
+        topics.write(written)
+        until(lambda: daemon.metric("detector_registry_errors_total") >= 3, "it asks again")
+        assert daemon.get("/readyz") == (503, "the schema registry does not answer\n")
+        assert daemon.get("/livez")[0] == 200
+        assert daemon.metric("detector_broker_connected") == 1
+        assert daemon.metric("detector_records_total") == 0
+        assert daemon.said.count("schema registry away") == 1
+        wire.mend()
+        until(lambda: daemon.metric("detector_readings_total") == 30, "all scored")
+        assert daemon.ready().said.count("schema registry answers") == 1
+        assert daemon.metric("detector_dead_letters_total") == 0
+        assert daemon.stop() == 0
+    wire.close()
 
 
 def test_check_asks_the_registry(

@@ -131,8 +131,6 @@ def test_topics_that_fit_a_pattern_are_read_and_their_state_is_kept(
 def test_a_topic_that_comes_later_is_read_too_in_its_own_format(
     broker: Broker, small_model: Path, tmp_path: Path
 ) -> None:
-    if isinstance(broker, Tansu):
-        pytest.skip("Tansu now and then forgets a member that joins again with another topic")
     plants = Plants(broker, small_model)
     with Daemon(small_model, plants.topics, tmp_path, **plants.settings) as daemon:
         daemon.ready()
