@@ -91,7 +91,12 @@ def _score(options: argparse.Namespace) -> int:
 def _memory(options: argparse.Namespace) -> int:
     manifest = load(options.model).manifest
     need = memory(
-        manifest, options.streams, options.partitions, options.id_bytes, options.readings_before
+        manifest,
+        options.streams,
+        options.partitions,
+        options.id_bytes,
+        options.readings_before,
+        long=options.long,
     )
     process = resident_bytes()
     lines = (
@@ -101,6 +106,7 @@ def _memory(options: argparse.Namespace) -> int:
             need.ring * options.streams,
             f"of it: the last readings, {need.ring} bytes a stream",
         ),
+        *([("tags", need.tags, "what waits to be joined in the long layout")] * options.long),
         ("table", need.table, f"stream ids of {options.id_bytes} bytes, and their rows"),
         ("process", process, "the program and its model, measured now"),
         ("total", process + need.held, f"{options.streams} streams on this replica"),
@@ -195,6 +201,7 @@ def _add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     sub.add_argument("--streams", type=count, required=True, metavar="N", help="on one replica")
     sub.add_argument("--partitions", type=count, default=1, metavar="P", help="that it holds (1)")
     sub.add_argument("--id-bytes", type=count, default=24, metavar="B", help="of an id (24)")
+    sub.add_argument("--long", action="store_true", help="records are values of one tag each")
     before = Judge().readings_before
     sub.add_argument(
         "--readings-before",

@@ -55,7 +55,12 @@ class Samples:
 
 def new_tags(channels: int) -> Arena:
     """Return an arena for what streams of C = channels keep between their samples."""
-    return Arena(_row(channels).itemsize // 4, 0)
+    return Arena(tags_width(channels), 0)
+
+
+def tags_width(channels: int) -> int:
+    """Return how many float32 such a row is."""
+    return _row(channels).itemsize // 4
 
 
 def _row(channels: int) -> np.dtype[np.void]:

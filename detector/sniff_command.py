@@ -14,7 +14,7 @@ from detector.clock import SystemClock
 from detector.cluster import Cluster
 from detector.decode import decode
 from detector.errors import SettingsRejected
-from detector.mapping import Input, form_of
+from detector.mapping import Channel, Input, form_of
 from detector.messages import rfc3339
 from detector.paths import Path, write_path
 from detector.records import Chunk
@@ -29,7 +29,7 @@ from detector.wire import MAGIC, from_json
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 SHOWN = 5
-MAPPING = {"stream", "time", "time_format", "readings", "values", "channels"}
+MAPPING = {"stream", "time", "time_format", "readings", "values", "channels", "tags"}
 
 
 def sniff(settings: Settings, records: int, seconds: float) -> int:
@@ -59,7 +59,8 @@ def sniff(settings: Settings, records: int, seconds: float) -> int:
     if schemas:
         schemas.learn(value for chunk in chunks for value in chunk.values)
     unpack = schemas.unpack if schemas else from_json
-    guessed = guess(chunks, [channel.name for channel in manifest.channels], unpack)
+    channels = [channel.name for channel in manifest.channels]
+    guessed = guess(chunks, channels, manifest.period_s, unpack)
     mapped = {n: v for n, v in _chosen(settings.input).items() if n not in MAPPING}
     given = type(settings.input).model_validate(mapped | guessed.mapping)
     form = form_of(manifest, given, unpack)
@@ -68,24 +69,31 @@ def sniff(settings: Settings, records: int, seconds: float) -> int:
         print(f"# {_plain(line)}")
     proposed = settings.model_copy(update={"input": given})
     print("\n".join(toml_of(proposed)))
-    return 0 if any(len(one.readings.offset) for one in decoded) else 1
+    understood = any(len(one.readings.offset) for one in decoded)
+    return 0 if understood or (given.tags and guessed.found.channels) else 1
 
 
 def toml_of(settings: Settings) -> Iterator[str]:
     """Yield the lines of a file that sets what is not as by default; secrets are left out."""
-    chosen = _chosen(settings)
-    for name, value in chosen.items():
-        if not isinstance(value, BaseModel):
-            yield f"{_key(name)} = {_value(value)}"
-    for name, table in chosen.items():
-        if isinstance(table, BaseModel):
-            inside = _chosen(table)
-            inner = inside.pop("channels", {})
-            yield f"\n[{_key(name)}]"
-            yield from (f"{_key(key)} = {_value(value)}" for key, value in inside.items())
-            if inner:
-                yield f"\n[{_key(name)}.channels]"
-                yield from (f"{_key(key)} = {_value(value)}" for key, value in inner.items())
+    return _lines(_chosen(settings))
+
+
+def _lines(table: dict[str, Any], *above: str) -> Iterator[str]:
+    """Yield the lines of a table: its own settings first, then the tables in it."""
+    inner = {name: value for name, value in table.items() if _is_table(value)}
+    yield from (f"{_key(n)} = {_value(value)}" for n, value in table.items() if n not in inner)
+    for name, value in inner.items():
+        path, several = (*above, _key(name)), isinstance(value, tuple)
+        title = ".".join(path)
+        for one in value if several else (value,):
+            yield f"\n[[{title}]]" if several else f"\n[{title}]"
+            yield from _lines(_chosen(one) if isinstance(one, BaseModel) else one, *path)
+
+
+def _is_table(value: object) -> bool:
+    """Return whether it is a table, or several; a channel is written in a line."""
+    first = value[0] if value and isinstance(value, tuple) else value
+    return isinstance(first, BaseModel | dict) and not isinstance(first, Channel)
 
 
 def _chosen(table: BaseModel) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def _comments(
     if times:
         yield f"from {rfc3339(min(times))} to {rfc3339(max(times))}"
     given = Input.model_validate(guessed.mapping)
-    yield f"stream: {given.stream}"
+    yield from _naming(given)
     yield f"time: {given.time}, {given.time_format}"
     units = {channel.name: channel.unit for channel in manifest.channels}
     for name, path in guessed.found.channels.items():
@@ -148,6 +156,18 @@ def _comments(
         yield f"it does not know: {some}"
     yield from _faults(chunks, decoded, registry=settings.input.registry_url is not None)
     yield "units: where one differs, a channel is {path = ..., scale = ..., offset = ...}"
+
+
+def _naming(given: Input) -> Iterator[str]:
+    """Yield where the stream's name is; and of the long layout, where the channel's is."""
+    if given.tags is None or "(?P<stream>" not in given.tags.pattern:
+        yield f"stream: {given.stream}"
+    if given.tags is not None:
+        yield f"tag: {given.tags.tag}, as {given.tags.pattern}"
+        yield (
+            f"a reading: each {given.tags.period_s:g} s, as the model was trained; where all tags "
+            f"of a machine come together, hold_s tells sooner"
+        )
 
 
 def _faults(

@@ -1,6 +1,6 @@
 """A guess at where a producer's records have what, to be looked at by a person. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +8,11 @@ import numpy as np
 
 from detector.layout import write_place
 from detector.mapping import Input
-from detector.matching import Fields, Match, fields_of, letters, match
+from detector.matching import VALUE_NAMES, Fields, Match, fields_of, letters, match
 from detector.paths import MISSING, Path, follow, write_path
 from detector.records import US_PER_S, Chunk, Ints
+from detector.tag_guess import guess_tags
+from detector.tags import Tags
 from detector.times import microseconds
 from detector.validate import EARLIEST_US
 
@@ -32,7 +34,7 @@ class Guess:
 
     Attributes:
         mapping: Fields of `[input]` that are not as by default.
-        found: Where the channels are.
+        found: Where the channels are; in the long layout, what tags call them.
         ranges: Lowest and highest number that was seen at each path.
     """
 
@@ -53,36 +55,56 @@ class _Seen:
 
 
 def guess(
-    chunks: Sequence[Chunk], channels: Sequence[str], unpack: Callable[[bytes], Any]
+    chunks: Sequence[Chunk],
+    channels: Sequence[str],
+    period_s: float,
+    unpack: Callable[[bytes], Any],
 ) -> Guess:
-    """Guess a mapping from some records.
+    """Guess a mapping from some records: the long layout, where tags name more of the channels.
 
     Args:
         chunks: With all their headers.
         channels: The model's, in its order.
+        period_s: Of the readings that it was trained on.
         unpack: Bytes to a document.
     """
     readings, seen = _readings(chunks, unpack)
     inside = fields_of(seen.nodes)
-    outside = fields_of(seen.wholes) if readings else Fields()
-    outside = {path: got for path, got in outside.items() if path[: len(readings)] != readings}
-    places: dict[str, list[Any]] = {
-        **{write_place(path): got for path, got in inside.items() if path},
-        **{write_place(path, whole=True): got for path, got in outside.items()},
-    }
-    headers = {f"header:{name}": list[Any](got) for name, got in seen.headers.items()}
-    time, time_format = _time({**places, **headers}, seen.stamps_us)
-    stream = _stream(places, headers, seen.keys, time)
-    taken = {path for path in inside if write_place(path) in {time, stream}}
-    found = match(inside, channels, taken)
+    places = _places(inside, readings, seen)
+    time, time_format = _time(places, seen.stamps_us)
     mapping: dict[str, Any] = {
-        "stream": stream, "time": time, "time_format": time_format,
-        "readings": write_path(readings), "values": write_path(found.values),
-        "channels": _channels(found),
+        "time": time, "time_format": time_format, "readings": write_path(readings),
     }  # fmt: skip
+    stream = _stream(places, {time})
+    found = match(inside, channels, {p for p in inside if write_place(p) in {time, stream}})
+    tagged = guess_tags(inside, places, channels, time)
+    if tagged and len(tagged.found.missed) < len(found.missed):
+        found, fields = tagged.found, tagged.fields
+        stream = "key" if tagged.names_streams else _stream(places, {time, tagged.place})
+        tags = Tags(tag=tagged.place, pattern=tagged.pattern, period_s=period_s)
+        mapping |= {"values": write_path(tagged.values), "tags": tags}
+    else:
+        fields = inside
+        mapping |= {"values": write_path(found.values)}
+    mapping |= {"stream": stream, "channels": _channels(found)}
     defaults = {name: info.default for name, info in Input.model_fields.items()}
     mapping = {name: value for name, value in mapping.items() if value != defaults[name]}
-    return Guess(mapping, found, _ranges(inside, found))
+    return Guess(mapping, found, _ranges(fields, found))
+
+
+def _places(inside: Fields, readings: Path, seen: _Seen) -> dict[str, list[Any]]:
+    """Return what N readings have at every place that a setting can name."""
+    outside = fields_of(seen.wholes) if readings else Fields()
+    return {
+        "key": list[Any](seen.keys),
+        **{f"header:{name}": list[Any](got) for name, got in seen.headers.items()},
+        **{write_place(path): got for path, got in inside.items() if path},
+        **{
+            write_place(path, whole=True): got
+            for path, got in outside.items()
+            if path[: len(readings)] != readings
+        },
+    }
 
 
 def _readings(chunks: Sequence[Chunk], unpack: Callable[[bytes], Any]) -> tuple[Path, _Seen]:
@@ -113,7 +135,7 @@ def _readings(chunks: Sequence[Chunk], unpack: Callable[[bytes], Any]) -> tuple[
 
 
 def _path_of_readings(documents: list[Any]) -> Path:
-    """Return the path to an array of objects with a time; the empty one where there is none."""
+    """Return the path to an array of readings, or values; the empty one where there is none."""
     counts: dict[Path, int] = {}
     for document in documents:
         for path in _arrays(document, ()):
@@ -124,12 +146,19 @@ def _path_of_readings(documents: list[Any]) -> Path:
 
 def _arrays(node: Any, path: Path) -> list[Path]:  # noqa: ANN401 - a document is anything
     if isinstance(node, list):
-        first = node[0] if node else None
-        timed = isinstance(first, dict) and any(letters(name) in TIME_NAMES for name in first)
-        return [path] if timed else []
+        return [path] if node and isinstance(node[0], dict) and _is_sample(node[0]) else []
     if not isinstance(node, dict) or len(path) >= DEEPEST:
         return []
     return [found for name, one in node.items() for found in _arrays(one, (*path, str(name)))]
+
+
+def _is_sample(node: dict[str, Any]) -> bool:
+    """Return whether an object has a time, or is a value and says of what."""
+    named = {letters(name): one for name, one in node.items()}
+    told = any(isinstance(named.get(name), int | float) for name in VALUE_NAMES)
+    return not named.keys().isdisjoint(TIME_NAMES) or (
+        told and any(isinstance(one, str) for one in named.values())
+    )
 
 
 def _time(places: dict[str, list[Any]], arrived_us: Ints) -> tuple[str, str]:
@@ -137,7 +166,7 @@ def _time(places: dict[str, list[Any]], arrived_us: Ints) -> tuple[str, str]:
     latest_us = np.where(arrived_us < 0, np.inf, arrived_us + AHEAD_US)
     candidates = []
     for place, seen in places.items():
-        for form in TIME_FORMATS:
+        for form in TIME_FORMATS if place != "key" else ():
             us, wrong = microseconds(seen, form)
             good = ~wrong & (us >= EARLIEST_US) & (us <= latest_us)
             if len(good) and good.mean() >= MOST:
@@ -149,17 +178,12 @@ def _time(places: dict[str, list[Any]], arrived_us: Ints) -> tuple[str, str]:
     return place, form
 
 
-def _stream(
-    places: dict[str, list[Any]],
-    headers: dict[str, list[Any]],
-    keys: list[bytes | None],
-    time: str,
-) -> str:
+def _stream(places: dict[str, list[Any]], taken: Collection[str]) -> str:
     """Return the place of the stream id: the key, unless a field is a better one."""
     candidates = []
-    for place, seen in {"key": list[Any](keys), **headers, **places}.items():
+    for place, seen in places.items():
         rank = -1 if place == "key" else _rank(place, STREAM_NAMES)
-        if place == time or rank == len(STREAM_NAMES) or not _are_ids(seen):
+        if place in taken or rank == len(STREAM_NAMES) or not _are_ids(seen):
             continue
         distinct = len(set(seen))
         once = distinct > max(len(seen) / 2, 3)  # an id of the message, not of its stream

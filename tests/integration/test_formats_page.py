@@ -30,6 +30,7 @@ from detector.wire import from_json
 
 PAGE = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 CHANNELS = ("pressure", "flow")
+Records = list[tuple[bytes | None, bytes | None]]
 HEADERS: dict[str, list[bytes | None]] = {
     "device": [b"pump-1"],
     "taken-at": [b"14.11.2023 23:13:20+0100"],
@@ -119,35 +120,58 @@ def telegraf(key: bytes, ours: bytes) -> bytes:
     return json.dumps(record | {"timestamp": reading["ts"], "fields": fields}).encode()
 
 
+def by_telegraf(ours: list[tuple[bytes, bytes]]) -> Records:
+    records: Records = [(None, telegraf(key, value)) for key, value in ours]
+    (example,) = re.findall(r"```json telegraf\n(.*?)```", PAGE, re.DOTALL)
+    shown, sent = json.loads(example), json.loads(records[0][1] or b"")
+    assert (shown.keys(), shown["fields"].keys()) == (sent.keys(), sent["fields"].keys())
+    return records
+
+
+def by_historian(ours: list[tuple[bytes, bytes]]) -> Records:
+    """Return readings as values of one tag each, keyed by the machine."""
+    return [
+        (key, json.dumps({"tag": f"{key.decode()}/{name}", "t": reading["ts"], "v": seen}).encode())
+        for key, value in ours
+        for reading in [json.loads(value)]
+        for name, seen in reading["values"].items()
+    ]
+
+
+WRITERS = {"telegraf": by_telegraf, "historian": by_historian}
+
+
 @pytest.mark.broker
+@pytest.mark.parametrize("topic", WRITERS)
 def test_what_it_sniffs_is_what_the_page_shows_and_what_the_daemon_runs_on(
+    topic: str,
     tansu: Tansu,
     small_model: Path,
     tmp_path: Path,
     environment: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    ours = story(3, 20)
+    records = WRITERS[topic](ours)
     topics = Topics(tansu.bootstrap_servers, partitions=2)
-    topics.readings = "telegraf"
-    create_topics(tansu.bootstrap_servers, ["telegraf"], 2)
+    topics.readings = topic
+    create_topics(tansu.bootstrap_servers, [topic], 2)
     create_topics(tansu.bootstrap_servers, [topics.alerts, topics.dead], 1)
-    records = [(None, telegraf(key, value)) for key, value in story(3, 40)]
-    (example,) = re.findall(r"```json telegraf\n(.*?)```", PAGE, re.DOTALL)
-    assert json.loads(example).keys() == json.loads(records[0][1]).keys()
-    assert json.loads(example)["fields"].keys() == json.loads(records[0][1])["fields"].keys()
     topics.write(records)
     environment.setenv("DETECTOR_KAFKA__BOOTSTRAP_SERVERS", tansu.bootstrap_servers)
-    assert main(["sniff", "--topic", "telegraf", "--model", str(small_model)]) == 0
+    assert main(["sniff", "--topic", topic, "--model", str(small_model)]) == 0
     said = capsys.readouterr().out
     shown = said.replace(str(small_model), "model.onnx")
     shown = shown.replace(tansu.bootstrap_servers, "broker:9092")
-    assert f"```toml sniffed\n{shown}```" in PAGE, shown
+    assert f"```toml sniffed {topic}\n{shown}```" in PAGE, shown
     path = tmp_path / "sniffed.toml"
     path.write_text(said)
     command = (sys.executable, "-m", "detector", "run", "--config", path)
     with Daemon(small_model, topics, tmp_path, command=command) as daemon:
         daemon.ready()
-        until(lambda: daemon.metric("detector_readings_total") == len(records), "all scored")
+        until(lambda: daemon.metric("detector_records_total") == len(records), "all read")
+        whole = len(ours) if topic == "telegraf" else len(ours) - 3  # each pump's last waits
+        assert daemon.metric("detector_readings_total") == whole
         assert daemon.metric("detector_dead_letters_total") == 0
         assert daemon.stop() == 0, daemon.said
 

@@ -89,6 +89,9 @@ def test_settings_are_written_as_they_are_read_but_for_secrets(
         'sasl_mechanism = "PLAIN"\nsasl_username = "ü"\nfrom_beginning = false\n'
         "[judge]\nclose_share = 0.5\n[input]\nstream = '\"a.b\"'\n"
         '[input.channels]\npressure = "p"\n"Fluß 1" = {path = "f.v", scale = 0.06, offset = -1}\n'
+        "[input.tags]\nperiod_s = 1.0\npattern = '(?P<channel>\\w+)'\n"
+        '[[routes]]\nname = "a"\nmodel = "a.onnx"\ninput = {channels = {x = {path = "y"}}}\n'
+        '[[routes]]\nname = "b"\njudge = {at_most = "info"}\n'
     )
     environment.delenv("DETECTOR_MODEL")
     settings = read_settings(path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from detector.decode import decode
 from detector.mapping import Input, layout_of
 from detector.matching import fields_of, match
-from detector.records import Chunk
+from detector.records import US_PER_S, Chunk
 from detector.sniffing import Guess, guess
 from detector.validate import Format
 from detector.wire import from_json
@@ -123,7 +123,7 @@ PRODUCERS: dict[str, tuple[Chunk, dict[str, object]]] = {
 
 
 def guessed(chunk_: Chunk) -> Guess:
-    return guess([chunk_], CHANNELS, from_json)
+    return guess([chunk_], CHANNELS, 1.0, from_json)
 
 
 @pytest.mark.parametrize("producer", PRODUCERS)
@@ -153,6 +153,118 @@ def test_what_the_model_misses_and_what_it_does_not_know_is_named() -> None:
     assert said.ranges[("values", "pressure")] == (1.0, 1.875)
 
 
+def tagged(tag: str, row: Row, **more: object) -> list[object]:
+    """Return a row's values, a document each."""
+    return [
+        {"tag": tag.format(pump=row[0] % 2, name=name), "t": NOW_S + row[0], "v": value, **more}
+        for name, value in by_name(row).items()
+    ]
+
+
+def long_chunk(
+    write: Callable[[Row], list[object]], key: Callable[[Row, int], bytes | None]
+) -> Chunk:
+    rows = [(row, n, one) for row in X for n, one in enumerate(write(row))]
+    sent = chunk_of([(key(row, n), json.dumps(one).encode()) for row, n, one in rows])
+    return replace(sent, stamps_us=np.array([(NOW_S + row[0]) * US_PER_S for row, *_ in rows]))
+
+
+def nothing(*_: object) -> None:
+    return None
+
+
+TAGS = {"period_s": 1.0}
+LONG: dict[str, tuple[Chunk, dict[str, object]]] = {
+    "the stream before the last slash": (
+        long_chunk(lambda row: tagged("plant/pump-{pump}/{name}", row, q=192), nothing),
+        {"time": "t", "values": "v", "tags": TAGS},
+    ),
+    "OPC UA's node ids": (
+        long_chunk(lambda row: tagged("ns=2;s=P-{pump}.{name}.PV", row), nothing),
+        {
+            "time": "t",
+            "values": "v",
+            "tags": TAGS | {"pattern": r"(?P<stream>[^.]+)\.(?P<channel>.+)"},
+            "channels": {name: f'"{name}.PV"' for name in CHANNELS},
+        },
+    ),
+    "the channel first": (
+        long_chunk(lambda row: tagged("{name}:pump-{pump}", row), nothing),
+        {
+            "time": "t",
+            "values": "v",
+            "tags": TAGS | {"pattern": "(?P<channel>[^:]+):(?P<stream>.+)"},
+        },
+    ),
+    "the stream elsewhere": (
+        long_chunk(lambda row: tagged("{name}", row), lambda row, _: b"pump-%d" % (row[0] % 2)),
+        {"time": "t", "values": "v", "tags": TAGS | {"pattern": "(?P<channel>.+)"}},
+    ),
+    "Sparkplug's metrics": (
+        long_chunk(
+            lambda row: [
+                {
+                    "timestamp": (NOW_S + row[0]) * 1000,
+                    "seq": row[0],
+                    "metrics": [
+                        {"name": f"pump-{row[0] % 2}/{name}", "dataType": "Double", "value": value}
+                        for name, value in by_name(row).items()
+                    ],
+                }
+            ],
+            nothing,
+        ),
+        {
+            "readings": "metrics",
+            "time": "/timestamp",
+            "values": "value",
+            "tags": TAGS | {"tag": "name"},
+        },
+    ),
+    "a tag in the key, and the number alone": (
+        long_chunk(
+            lambda row: list(row[1:]),
+            lambda row, n: f"pump-{row[0] % 2}/{CHANNELS[n]}".encode(),
+        ),
+        {"time": "record", "values": "", "tags": TAGS | {"tag": "key"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("producer", LONG)
+def test_values_of_one_tag_each_are_understood(producer: str) -> None:
+    sent, mapping = LONG[producer]
+    said = guessed(sent)
+    given = Input.model_validate(said.mapping)
+    assert given == Input.model_validate(mapping)
+    assert said.found.missed == ()
+    decoded = decode(sent, Format(CHANNELS, layout=layout_of(given, CHANNELS)))
+    assert (decoded.bad, decoded.unknown_values, decoded.late) == ([], 0, 0)
+    assert len(decoded.readings.streams) == 2
+    assert decoded.readings.x.tolist() == [list(row[1:]) for row in X[:-2]]
+
+
+def test_tags_that_the_model_does_not_know_are_named() -> None:
+    def write(row: Row) -> list[object]:
+        volts = {"tag": "pump-1/volts", "t": NOW_S + row[0], "v": 230 + row[0]}
+        return [*tagged("pump-{pump}/{name}", row)[1:], volts]
+
+    said = guessed(long_chunk(write, nothing))
+    assert said.found.missed == ("pressure",)
+    assert said.found.unknown == (("volts",),)
+    assert said.ranges[("volts",)] == (230, 237)
+    assert said.ranges[("flow",)] == (13.0, 20.0)
+
+
+def test_a_whole_reading_with_a_name_beside_it_is_not_taken_for_a_tag() -> None:
+    def write(row: Row) -> object:
+        labels = [{"name": "site", "value": "north"}]
+        named = {"name": f"pump-{row[0] % 2}/flow", "labels": labels}
+        return {"ts": NOW_S + row[0], "values": by_name(row), **named}
+
+    assert guessed(chunk(write)).mapping == {}
+
+
 def test_a_name_that_could_be_two_is_none() -> None:
     fields = fields_of([{"pressure_in": 1, "pressure_out": 2, "Flow": 3, "FLOW": 4, "temp": 5}])
     said = match(fields, CHANNELS, ())
@@ -178,7 +290,7 @@ def test_a_field_that_is_called_like_a_word_is_quoted() -> None:
 
 def test_of_nothing_nothing_is_said() -> None:
     for values in ([], [b"garbage"], [None], [b"3"], [b"[]"], [b"{}"]):
-        said = guess([chunk_of([(b"k", value) for value in values])], CHANNELS, from_json)
+        said = guess([chunk_of([(b"k", value) for value in values])], CHANNELS, 1.0, from_json)
         assert said.found.missed == CHANNELS
         assert said.found.channels == {}
         layout_of(Input.model_validate(said.mapping), CHANNELS)
@@ -190,7 +302,8 @@ document = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["ts", "id", "a.b", '"', "", "key", "values", *CHANNELS]), inner
+            st.sampled_from(["ts", "id", "a.b", '"', "", "key", "values", "tag", "v", *CHANNELS]),
+            inner | st.sampled_from([1.5, "a/flow", '"/flow', "flow.pressure"]),
         )
     ),
     max_leaves=10,
@@ -203,7 +316,7 @@ def test_whatever_comes_what_is_proposed_are_settings(
     documents: list[Any], key: bytes | None
 ) -> None:
     sent = chunk_of([(key, json.dumps(one).encode()) for one in documents])
-    said = guess([sent], CHANNELS, from_json)
+    said = guess([sent], CHANNELS, 1.0, from_json)
     layout = layout_of(Input.model_validate(said.mapping), CHANNELS)
     decoded = decode(sent, Format(CHANNELS, layout=layout))
     assert np.isfinite(decoded.readings.x).any(axis=1).all()
