@@ -1,5 +1,6 @@
 """Parquet files that are written in large groups of rows, and appear whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -46,7 +47,7 @@ class GroupedFile:
         if self._writer is None:
             return False
         self._writer.close()
-        self._part.replace(path)
+        _name(self._part, path)
         return True
 
     def _write(self) -> None:
@@ -66,4 +67,11 @@ def appear(path: Path, content: bytes) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
+    _name(part, path)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a file its name once the disk has it: a power cut leaves it whole or not at all."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
     part.replace(path)
