@@ -125,7 +125,7 @@ class Teller:
             score=score,
             probability=float(calibration.probability(np.array(score))),
             threshold=float(threshold[b, k]),
-            channels=self._channels(self.readings.x[reading], now, b),
+            channels=self._channels(self._judged(now, b), now, b),
             peak=float(memory["peak"]),
             cause="gap" if ended and now.restarted[b] else "normal",
             model=manifest.name,
@@ -155,20 +155,39 @@ class Teller:
         """Add what the stream's last readings tell."""
         if not self.arena.ring.depth or alert.status == "update" or alert.cause == "gap":
             return alert
-        reading = int(now.reading[b])
-        before = self.arena.ring.before(int(self.row[reading]), int(now.pace["seen"][b]))
+        before = self._before(now, b)
+        earlier = before.until(self.manifest.delay)
         x, expected, residual = (
             np.asarray(column, np.float64)
-            for column in (self.readings.x[reading], now.step.expected[b], now.step.residual[b])
+            for column in (self._judged(now, b), now.step.expected[b], now.step.residual[b])
         )
         residual[self._symbols()] = 0  # a code is no quantity
         if alert.status == "close":
-            began = before.at_us >= alert.opened_us
-            change = change_at_close(before.x, began, x, deviations(x, expected, residual))
+            began = earlier.at_us >= alert.opened_us
+            change = change_at_close(earlier.x, began, x, deviations(x, expected, residual))
             return replace(alert, change=self._named(change))
         leads = self.manifest.channels[int(np.argmax(np.abs(now.step.residual[b])))]
-        change = change_at_open(before.x, x, expected, residual) if leads.role != "event" else None
+        change = change_at_open(earlier.x, x, expected, residual) if leads.role != "event" else None
         return replace(alert, change=self._named(change), before=self._earlier(before))
+
+    def _judged(self, now: Scored, b: int) -> Floats:
+        """Return the reading that a score is of, [C].
+
+        It is the newest one; where the model looks at what comes after, that of `delay` ago, NaN
+        where the ring does not reach so far back.
+        """
+        delay = self.manifest.delay
+        if not delay:
+            return np.asarray(self.readings.x[int(now.reading[b])])
+        kept = self._before(now, b).x[-delay:]
+        if len(kept) < delay:
+            return np.full(len(self.manifest.channels), np.nan, np.float32)
+        return np.asarray(kept[0], np.float32)
+
+    def _before(self, now: Scored, b: int) -> Before:
+        """Return what is kept of a stream from before its newest reading."""
+        row, seen = int(self.row[int(now.reading[b])]), int(now.pace["seen"][b])
+        return self.arena.ring.before(row, seen)
 
     def _symbols(self) -> list[int]:
         return [c for c, channel in enumerate(self.manifest.channels) if channel.role == "event"]

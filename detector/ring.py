@@ -23,6 +23,11 @@ class Before:
     at_us: Ints
     x: Doubles
 
+    def until(self, ago: int) -> "Before":
+        """Return those from before the reading of so many readings ago."""
+        kept = max(len(self.at_us) - ago, 0)
+        return Before(self.at_us[:kept], self.x[:kept])
+
 
 NOTHING = Before(np.zeros(0, np.int64), np.zeros((0, 0)))
 

@@ -9,7 +9,7 @@ from fakes import StubModel, manifest
 
 from detector.engine import Engine, Outcome
 from detector.judge import Rules
-from detector.records import SILENT, US_PER_S, Alert, Partition, Readings
+from detector.records import SILENT, US_PER_S, Alert, Floats, Partition, Readings, Step
 from detector.silence import Silence
 
 PARTITION = Partition("readings", 3)
@@ -123,6 +123,34 @@ def test_an_opening_shows_the_readings_before_it_and_the_kind_of_change() -> Non
         assert opened.before.values == {"c0": (0.0, 0.125, 0.0, 0.125), "c1": (None,) * 4}
     (late,) = run(quiet + shifted, rules=replace(RULES, open_after=3), depth=4).alerts
     assert late.change == ("c0", "shift")
+
+
+class LateModel(StubModel):
+    """A stub whose score is of the reading two ago: state [the stub's..., x 2 ago, x 1 ago]."""
+
+    def __init__(self) -> None:
+        super().__init__(manifest(state_width=7, delay=2))
+
+    def step(self, x: Floats, state: Floats) -> Step:
+        late = super().step(state[:, 3:5], state[:, :3])
+        return replace(late, state=np.hstack([late.state, state[:, 5:], x]))
+
+
+@pytest.mark.parametrize(
+    ("depth", "value", "change"), [(6, 20.0, ("c0", "jump")), (2, 20.0, None), (1, None, None)]
+)
+def test_a_network_that_hears_what_comes_after_tells_of_the_reading_it_means(
+    depth: int, value: float | None, change: tuple[str, str] | None
+) -> None:
+    hasty = replace(RULES, open_after=1)
+    opened, *_ = run(
+        rows([*CALM, 20.0, 7.0, 8.0]), rules=hasty, model=LateModel(), depth=depth
+    ).alerts
+    assert opened.at_us == 102 * US_PER_S
+    assert (opened.channels[0].value, opened.channels[0].expected) == (value, 0)
+    assert opened.change == change
+    assert opened.before is not None
+    assert opened.before.values["c0"][-2:] == ((20.0, 7.0) if depth > 1 else (7.0,))
 
 
 def test_a_close_tells_a_spike_from_a_shift() -> None:
