@@ -39,6 +39,7 @@ def operation() -> dashboard.Dashboard:
         ("Is all kept?", _kept()),
         ("Starts and moves", _moves()),
         ("The models", _models()),
+        ("Alerts handed on", _relayed()),
         ("What goes wrong", _errors()),
     ):
         made.with_row(dashboard.Row(title))
@@ -154,6 +155,22 @@ def _models() -> list[Panel]:
         lines("A candidate beside", "Readings a second with an alert open: under both models, "
               "under the one that judges alone, under the candidate alone.",
               {"{{alerting}}": f"sum by (alerting) (rate({beside}{RATE}))"}, width=8),
+    ]  # fmt: skip
+
+
+def _relayed() -> list[Panel]:
+    done = "increase(detector_relay_alerts_total[$__interval])"
+    return [
+        bars(lines("Handed on", "Messages about alerts that relays are done with, by receiver and "
+                   "by what came of them; refused and unreadable ones are lost to it.",
+                   {"{{sink}} {{outcome}}": f"sum by (sink, outcome) ({done})"}, width=8)),
+        lines("Alerts that wait", "Messages not handed on yet; a receiver that is away holds its "
+              "own relay alone.",
+              {"{{job}} {{instance}}": "sum by (job, instance) (detector_relay_lag_records)"},
+              width=8),
+        lines("The oldest of them", "For how long the oldest message that a relay has read waits.",
+              {"{{job}} {{instance}}": "max by (job, instance) (detector_relay_oldest_seconds)"},
+              unit="s", width=8),
     ]  # fmt: skip
 
 

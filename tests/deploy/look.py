@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from brokers import Tansu
 from daemons import Daemon, Topics
+from relays import SECRET, Receiver, Relay
 from watched import Fleet, Monitoring, grafana_start
 
 from training.demo.fleet import FAULTS, Fault
@@ -23,7 +24,7 @@ from training.demo.fleet import FAULTS, Fault
 PUMPS, PAST_S, LASTING_S = 60, 900, 240
 LEAD_MINUTES = 3  # of catching up, which a picture need not show
 # Dashboard -> size of its picture.
-SIZES = {"detector-machines": "1280,1390", "detector-operation": "1280,2250"}
+SIZES = {"detector-machines": "1280,1390", "detector-operation": "1280,2600"}
 
 
 def faults(seconds: int) -> list[Fault]:
@@ -58,7 +59,12 @@ def main() -> None:
             daemon.ready()
         monitoring = Monitoring(folder, stack, hurry=False)
         monitoring.route()
-        monitoring.scrape(*(daemon.port for daemon in daemons))
+        receiver, secret = Receiver(), folder / "secret"
+        stack.callback(receiver.close)
+        secret.write_text(SECRET)
+        hook = {"relay__url": receiver.url, "relay__secret_file": secret}
+        relay = stack.enter_context(Relay(topics, folder, relay__to="webhook", **hook))
+        monitoring.scrape(*(daemon.port for daemon in daemons), relay=relay.port)
         monitoring.draw(start, list(SIZES))
         fleet = Fleet(topics, PUMPS, PAST_S, faults(PAST_S + int(options.minutes * 60)), 0.002)
         fleet.start()

@@ -9,6 +9,7 @@ from conftest import ROOT
 from dashboards import BOARDS, FOLDER, as_json
 
 from detector.metrics import Metrics
+from detector.relay.watch import RelayMetrics
 
 RULES = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8")
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def test_no_two_panels_cover_each_other(board: dict[str, Any]) -> None:
 def test_metrics_that_are_asked_for_exist(board: dict[str, Any]) -> None:
     exposed = {
         row.name + suffix
-        for row in Metrics(("state",)).table.rows
+        for row in [*Metrics(("state",)).table.rows, *RelayMetrics("webhook").table.rows]
         for suffix in ([""] if row.type != "histogram" else ["_bucket", "_sum", "_count"])
     }
     asked = set(re.findall(r"(?<![:\w])detector_[a-z_]+", json.dumps(board)))

@@ -16,6 +16,7 @@ from brokers import Tansu
 from conftest import tool
 from daemons import Daemon, Topics, until
 from dashboards import BOARDS, FOLDER
+from relays import SECRET, Receiver, Relay
 from watched import Fleet, Monitoring, grafana_start
 
 from training.demo.fleet import Fault
@@ -59,12 +60,19 @@ def watched(
         monitoring = Monitoring(folder, stack)
         monitoring.route()
         daemon.ready()
-        monitoring.scrape(daemon.port)
+        receiver = Receiver()
+        stack.callback(receiver.close)
+        secret = folder / "secret"
+        secret.write_text(SECRET)
+        hook = {"relay__url": receiver.url, "relay__secret_file": secret}
+        relay = stack.enter_context(Relay(topics, folder, relay__to="webhook", **hook))
+        monitoring.scrape(daemon.port, relay=relay.port)
         fleet = Fleet(topics, PUMPS, PAST_S, FAULTS, bad_share=0.03)
         fleet.start()
         stack.callback(fleet.stop)
         until(lambda: daemon.metric("detector_alerts_total") >= 2, "alerts")
         until(lambda: daemon.metric("detector_checkpoints_total") >= 4, "checkpoints")
+        until(lambda: len(receiver.requests) >= 2, "alerts handed on")
         yield Watched(daemon, topics, monitoring)
 
 

@@ -124,16 +124,18 @@ class Monitoring:
         self.webhook = Webhook()
         stack.callback(self.webhook.close)
 
-    def scrape(self, *ports: int) -> None:
-        """Start Prometheus on daemons at these ports."""
-        targets = json.dumps([f"127.0.0.1:{port}" for port in ports])
+    def scrape(self, *ports: int, relay: int) -> None:
+        """Start Prometheus on daemons at these ports, and a relay at its."""
+        places = iter((ports, (relay,)))
+
+        def listed(_: re.Match[str]) -> str:
+            targets = json.dumps([f"127.0.0.1:{port}" for port in next(places)])
+            return f"static_configs: [{{targets: {targets}}}]\n"
+
         config = (DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8")
         config = config.replace("alertmanager:9093", f"127.0.0.1:{self.alertmanager}")
-        config, found = re.subn(
-            r"dns_sd_configs:\n.*", f"static_configs: [{{targets: {targets}}}]", config,
-            flags=re.DOTALL,
-        )  # fmt: skip
-        assert found == 1
+        config, found = re.subn(r"dns_sd_configs:\n( {6}.*\n)+", listed, config)
+        assert found == 2
         rules = (DEPLOY / "prometheus" / "rules.yml").read_text("utf-8")
         if self._hurry:
             config = config.replace("15s", "1s")
@@ -146,7 +148,7 @@ class Monitoring:
             f"--storage.tsdb.path={self._folder / 'tsdb'}", "--enable-feature=exemplar-storage",
             f"--web.listen-address=127.0.0.1:{self.prometheus}",
         )  # fmt: skip
-        until(lambda: len(self.ask("up == 1")) == len(ports), "Prometheus scrapes")
+        until(lambda: len(self.ask("up == 1")) > len(ports), "Prometheus scrapes")
 
     def route(self) -> None:
         """Start Alertmanager; what it says comes to the webhook."""
