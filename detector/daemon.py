@@ -29,6 +29,7 @@ from detector.errors import (
     SettingsRejected,
 )
 from detector.expose import Health, Server, notifier
+from detector.garbage import collect_rarely
 from detector.group import Subscription
 from detector.lane import Keeping
 from detector.limit import DeadLetters
@@ -73,6 +74,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
     Raises:
         Refused: If the settings, the model or the state are not ones to start with.
     """
+    collect_rarely()
     overrides, schemas = Overrides(), schemas_of(settings.input)
     make = partial(equip, overrides=overrides, unpack=schemas.unpack if schemas else from_json)
     reload = Reload(settings, read, make, settings_file(), _tune)  # sees what changes from now

@@ -8,7 +8,7 @@ import time
 import urllib.request
 from unittest.mock import patch
 
-from consumers import SESSION_TIMEOUT_S, Lap, Pace, Play
+from consumers import LEAD, SESSION_TIMEOUT_S, Lap, Pace, Play
 
 from detector import __main__ as command_line
 from detector import daemon as wiring
@@ -58,18 +58,15 @@ class WatchedSource(KafkaSource):
         self._lap = Lap()
         self._newest = 0  # records of the newest poll
         self._first_s = 0.0
-        self._polling_s = 0.0
+        self._before: dict[str, float] = {}  # seconds of each stage until then
 
     def poll(self, timeout_s: float | None = None) -> Polled:
         self._lap.done(self._newest)
-        start_s = time.perf_counter()
+        if not self._first_s and self._lap.records >= LEAD:
+            self._before = _stage_seconds(self._metrics_port)
+            self._first_s = time.perf_counter()
         polled = super().poll(timeout_s)
-        now_s = time.perf_counter()
         self._newest = sum(len(chunk.values) for chunk in polled.chunks)
-        if self._first_s:
-            self._polling_s += now_s - start_s
-        elif self._newest:
-            self._first_s = now_s
         if self._lap.records + self._newest >= self._records:
             signal.raise_signal(signal.SIGTERM)  # the daemon finishes this poll, and commits
         return polled
@@ -77,8 +74,8 @@ class WatchedSource(KafkaSource):
     def close(self) -> None:
         self._lap.done(self._newest)
         busy_s = time.perf_counter() - self._first_s
-        seconds = {"poll": self._polling_s, **_stage_seconds(self._metrics_port)}
-        shares = {stage: spent / busy_s for stage, spent in seconds.items()}
+        seconds = _stage_seconds(self._metrics_port).items()
+        shares = {stage: (s - self._before.get(stage, 0.0)) / busy_s for stage, s in seconds}
         shares["rest"] = 1 - sum(shares.values())
         self.pace = Pace(self._lap.rate, shares)
         super().close()
