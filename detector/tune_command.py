@@ -62,7 +62,7 @@ def _tune(options: argparse.Namespace) -> int:
     rows = shown.rows(curve, manifest.kinds, labelled=bool(incidents))
     _print_table(rows, curve.chosen)
     point = curve.points[curve.chosen or 0]
-    seen = f"{point.a_week:.3g} alerts a week in {about.days:.3g} days of history"
+    seen = f"{point.a_week:,.1f} alerts a week in {about.days:.3g} days of history"
     says = [
         f"detector tune --alerts-per-week {asked:g}: {seen}",
         " ".join(f"{about.past}; model {about.version[:12]}".split()),
