@@ -160,7 +160,7 @@ def _comments(
 
 def _naming(given: Input) -> Iterator[str]:
     """Yield where the stream's name is; and of the long layout, where the channel's is."""
-    if given.tags is None or "(?P<stream>" not in given.tags.pattern:
+    if given.tags is None or not given.tags.name_streams:
         yield f"stream: {given.stream}"
     if given.tags is not None:
         yield f"tag: {given.tags.tag}, as {given.tags.pattern}"

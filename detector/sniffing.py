@@ -80,8 +80,8 @@ def guess(
     tagged = guess_tags(inside, places, channels, time)
     if tagged and len(tagged.found.missed) < len(found.missed):
         found, fields = tagged.found, tagged.fields
-        stream = "key" if tagged.names_streams else _stream(places, {time, tagged.place})
         tags = Tags(tag=tagged.place, pattern=tagged.pattern, period_s=period_s)
+        stream = "key" if tags.name_streams else _stream(places, {time, tagged.place})
         mapping |= {"values": write_path(tagged.values), "tags": tags}
     else:
         fields = inside

@@ -32,11 +32,6 @@ class Tagged:
     fields: Fields
     found: Match
 
-    @property
-    def names_streams(self) -> bool:
-        """Whether the tag says whose value it is, too."""
-        return "(?P<stream>" in self.pattern
-
 
 def guess_tags(
     inside: Fields, places: dict[str, list[Any]], channels: Sequence[str], time: str

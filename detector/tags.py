@@ -59,6 +59,11 @@ class Tags(Table):
             raise ValueError(msg)
         return self
 
+    @property
+    def name_streams(self) -> bool:
+        """Whether tags say whose value it is, too."""
+        return "stream" in re.compile(self.pattern).groupindex
+
 
 def tagging_of(given: Tags) -> Tagging:
     """Return what the settings say, in microseconds."""
