@@ -24,7 +24,7 @@ from training.demo.fleet import FAULTS, Fault
 PUMPS, PAST_S, LASTING_S = 60, 900, 240
 LEAD_MINUTES = 3  # of catching up, which a picture need not show
 # Dashboard -> size of its picture.
-SIZES = {"detector-machines": "1280,1390", "detector-operation": "1280,2600"}
+SIZES = {"detector-machines": "1280,1390", "detector-operation": "1280,3000"}
 
 
 def faults(seconds: int) -> list[Fault]:
