@@ -99,6 +99,7 @@ def _memory(options: argparse.Namespace) -> int:
         long=options.long,
     )
     process = resident_bytes()
+    tags = ("tags", need.tags, "what waits to be joined in the long layout")
     lines = (
         ("state", need.state, f"{need.row} bytes a stream, and room to grow"),
         (
@@ -106,7 +107,7 @@ def _memory(options: argparse.Namespace) -> int:
             need.ring * options.streams,
             f"of it: the last readings, {need.ring} bytes a stream",
         ),
-        *([("tags", need.tags, "what waits to be joined in the long layout")] * options.long),
+        *([tags] if options.long else []),
         ("table", need.table, f"stream ids of {options.id_bytes} bytes, and their rows"),
         ("process", process, "the program and its model, measured now"),
         ("total", process + need.held, f"{options.streams} streams on this replica"),

@@ -9,6 +9,7 @@ from detector.paths import Path
 
 DEEPEST = 6
 MOST_FIELDS = 2000
+MOST = 0.9  # of the readings must agree
 VALUE_NAMES = {"value", "val", "v"}  # of a field whose parent says what it is
 SHORTEST = 3  # letters by which a name may be told from its beginning
 
@@ -76,6 +77,11 @@ def match(fields: Fields, channels: Sequence[str], taken: Collection[Path]) -> M
         if len(inside) == len(channels):
             return Match(parent, unknown=tuple(p for p in unknown if p not in inside))
     return Match(missed=missed, unknown=unknown)
+
+
+def texts(seen: Sequence[Any]) -> list[Any]:
+    """Return what is at a place, bytes of keys and headers as text."""
+    return [one.decode(errors="replace") if isinstance(one, bytes) else one for one in seen]
 
 
 def letters(name: str) -> str:

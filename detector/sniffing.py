@@ -8,16 +8,24 @@ import numpy as np
 
 from detector.layout import write_place
 from detector.mapping import Input
-from detector.matching import VALUE_NAMES, Fields, Match, fields_of, letters, match
+from detector.matching import (
+    MOST,
+    VALUE_NAMES,
+    Fields,
+    Match,
+    fields_of,
+    letters,
+    match,
+    texts,
+)
 from detector.paths import MISSING, Path, follow, write_path
 from detector.records import US_PER_S, Chunk, Ints
 from detector.tag_guess import guess_tags
-from detector.tags import Tags
+from detector.tags import DAY_S, LEAST_PERIOD_S, Tags
 from detector.times import microseconds
 from detector.validate import EARLIEST_US
 
 MOST_READINGS = 2000
-MOST = 0.9  # of the readings must agree
 AHEAD_US = 86_400 * US_PER_S  # a producer's clock may be wrong
 DEEPEST = 3
 TIME_NAMES = ("ts", "timestamp", "time", "eventtime", "datetime", "date", "at", "t")
@@ -80,6 +88,7 @@ def guess(
     tagged = guess_tags(inside, places, channels, time)
     if tagged and len(tagged.found.missed) < len(found.missed):
         found, fields = tagged.found, tagged.fields
+        period_s = min(max(period_s, LEAST_PERIOD_S), DAY_S)
         tags = Tags(tag=tagged.place, pattern=tagged.pattern, period_s=period_s)
         stream = "key" if tags.name_streams else _stream(places, {time, tagged.place})
         mapping |= {"values": write_path(tagged.values), "tags": tags}
@@ -192,10 +201,9 @@ def _stream(places: dict[str, list[Any]], taken: Collection[str]) -> str:
 
 
 def _are_ids(seen: list[Any]) -> bool:
-    texts = [one.decode(errors="replace") if isinstance(one, bytes) else one for one in seen]
     good = [
         type(one) is int or (isinstance(one, str) and one != "" and one.isprintable())
-        for one in texts
+        for one in texts(seen)
     ]
     return sum(good) >= MOST * len(seen) and len(seen) > 0
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.layout import write_place
-from detector.matching import VALUE_NAMES, Fields, Match, letters, match
+from detector.matching import MOST, VALUE_NAMES, Fields, Match, letters, match, texts
 from detector.paths import Path
 
-MOST = 0.9  # of the values must have a tag, and of the tags' values must be numbers
 SEPARATORS = "/.:|_"
-WHOLE = "(?P<channel>.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def guess_tags(
         return None
     best: Tagged | None = None
     for place, seen in places.items():
-        tags = [one.decode(errors="replace") if isinstance(one, bytes) else one for one in seen]
+        tags = texts(seen)
         if place == time or sum(isinstance(tag, str) for tag in tags) < MOST * len(tags):
             continue
         for pattern in _patterns():
@@ -80,7 +78,7 @@ def _patterns() -> Iterator[str]:
         yield f"(?P<stream>.+){between}(?P<channel>{other})"
         yield f"(?P<stream>{other}){between}(?P<channel>.+)"
         yield f"(?P<channel>{other}){between}(?P<stream>.+)"
-    yield WHOLE
+    yield "(?P<channel>.+)"
 
 
 def _by_channel(tags: Sequence[Any], values: Sequence[Any], pattern: re.Pattern[str]) -> Fields:

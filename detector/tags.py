@@ -12,6 +12,7 @@ from detector.protection import Table
 from detector.records import US_PER_S
 
 DAY_S = 86_400.0
+LEAST_PERIOD_S = 0.001
 
 
 def _is_place(text: str) -> str:
@@ -42,10 +43,13 @@ class Tags(Table):
         description="What a whole tag is; without a group stream, it is where `stream` says.",
     )
     period_s: float | None = Field(
-        None, ge=0.001, le=DAY_S, description="A reading for each period of event time."
+        None, ge=LEAST_PERIOD_S, le=DAY_S, description="A reading for each period of event time."
     )
     hold_s: float | None = Field(
-        None, ge=0.001, le=DAY_S, description="Or: when all channels have come, or after so long."
+        None,
+        ge=LEAST_PERIOD_S,
+        le=DAY_S,
+        description="Or: when all channels have come, or after so long.",
     )
     carry_s: float = Field(
         60.0, ge=0, le=10**9, description="A channel's last value is missing when it is older."

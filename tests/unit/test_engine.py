@@ -143,14 +143,15 @@ def test_a_network_that_hears_what_comes_after_tells_of_the_reading_it_means(
     depth: int, value: float | None, change: tuple[str, str] | None
 ) -> None:
     hasty = replace(RULES, open_after=1)
-    opened, *_ = run(
-        rows([*CALM, 20.0, 7.0, 8.0]), rules=hasty, model=LateModel(), depth=depth
+    opened, closed = run(
+        rows([*CALM, 20.0, 7.0, 8.0, *[0.0] * 5]), rules=hasty, model=LateModel(), depth=depth
     ).alerts
     assert opened.at_us == 102 * US_PER_S
     assert (opened.channels[0].value, opened.channels[0].expected) == (value, 0)
     assert opened.change == change
     assert opened.before is not None
     assert opened.before.values["c0"][-2:] == ((20.0, 7.0) if depth > 1 else (7.0,))
+    assert (closed.status, closed.channels[0].value) == ("close", None if depth < 2 else 0)
 
 
 def test_a_close_tells_a_spike_from_a_shift() -> None:

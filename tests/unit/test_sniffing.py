@@ -244,6 +244,13 @@ def test_values_of_one_tag_each_are_understood(producer: str) -> None:
     assert decoded.readings.x.tolist() == [list(row[1:]) for row in X[:-2]]
 
 
+@pytest.mark.parametrize(("period_s", "proposed"), [(1e-4, 0.001), (2.5, 2.5), (1e6, 86_400.0)])
+def test_a_period_is_proposed_that_settings_allow(period_s: float, proposed: float) -> None:
+    sent = long_chunk(lambda row: tagged("pump-{pump}/{name}", row), nothing)
+    said = guess([sent], CHANNELS, period_s, from_json)
+    assert said.mapping["tags"].period_s == proposed
+
+
 def test_tags_that_the_model_does_not_know_are_named() -> None:
     def write(row: Row) -> list[object]:
         volts = {"tag": "pump-1/volts", "t": NOW_S + row[0], "v": 230 + row[0]}
